@@ -1,0 +1,1 @@
+"""Turns a server's inbox into its next model."""

@@ -1,0 +1,1 @@
+"""Gives gradients, local updates and scores; knows nothing of time."""

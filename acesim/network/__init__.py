@@ -1,0 +1,1 @@
+"""Says how long bytes take: links, traces, topology, max-min sharing."""

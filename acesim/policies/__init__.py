@@ -1,0 +1,1 @@
+"""Names the combinations that are compared: one screen of recipes."""

@@ -1,0 +1,1 @@
+"""Keeps what happened as rows, and finds it again."""

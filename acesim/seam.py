@@ -1,0 +1,335 @@
+"""The policy seam: the few types that rooms hand to each other, and the protocols a policy is made of.
+
+A policy is a combination of small parts.  Each part is a frozen dataclass that stores its constructor arguments and
+nothing else; its methods are pure; state is explicit, owned by the engine, and always comes last, in and out.
+The engine knows no policy, and a policy knows no clock.
+
+Letters of shapes, here and everywhere: W workers, R regions, P parameters, G groups, L levels, B batch, T sequence,
+V vocabulary, C workers in one chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+Shapes = tuple[tuple[int, ...], ...]
+Generator = np.random.Generator
+
+
+def size_of(shapes: Shapes) -> int:
+    """Count the entries of all tensors together.
+
+    >>> size_of(((2, 3), (4,)))
+    10
+    """
+    total = 0
+    for shape in shapes:
+        entries = 1
+        for length in shape:
+            entries *= length
+        total += entries
+    return total
+
+
+class Wire(NamedTuple):
+    """The bytes of one payload by what they carry; the message header is the engine's and is added there."""
+
+    values: int = 0
+    indices: int = 0
+    scales: int = 0
+
+    @property
+    def total(self) -> int:
+        """All bytes of the payload."""
+        return self.values + self.indices + self.scales
+
+
+class Chunk(NamedTuple):
+    """A part of a payload that may leave before the backward pass has ended.
+
+    share      of the payload's bytes, in (0, 1]; the shares of a payload sum to 1
+    ready_at   fraction of the backward pass after which the part can be encoded, in [0, 1]
+    """
+
+    share: float
+    ready_at: float
+
+
+class Payload(NamedTuple):
+    """All that crosses a link; nothing else may.
+
+    body      what the receiver needs to decode
+    nbytes    == len(compressor.serialise(body)), at the proxy's scale
+    chunks    () is one chunk, ready at the end of the backward pass
+    measure   what `Compressor.wire` needs to give the size at another scale: the level, or the measured density of
+              data-dependent sizes (per group where there are groups)
+    """
+
+    body: Any
+    nbytes: int
+    chunks: tuple[Chunk, ...] = ()
+    measure: Any = None
+
+
+class Work(NamedTuple):
+    """Declared work of a part per entry of the vector it handles, charged to the simulated device.
+
+    bytes   moved to and from memory per entry
+    flops   floating point operations per entry
+    """
+
+    bytes: float = 0.0
+    flops: float = 0.0
+
+
+class Update(NamedTuple):
+    """One message in a server's inbox.  sender: row number; weight: of the sender in the mean, not yet normalised;
+    version: of the model the sender started from."""
+
+    sender: int
+    payload: Payload
+    weight: float
+    version: int
+
+
+@runtime_checkable
+class Compressor(Protocol):
+    """WHAT travels: turns a vector into a payload with an honest byte count, and back."""
+
+    linear: bool
+    """May bodies be added before decoding?"""
+    lossless: bool
+    """Does decode(encode(x)) carry x whole?  The engine then hands the receiver the very model."""
+    contractive: bool
+    """Is |x - decode(encode(x))|^2 < |x|^2 for every x != 0?  ErrorFeedback refuses what is not."""
+
+    def init(self, size: int) -> Any:
+        """Return the state for vectors of `size` entries."""
+
+    def encode(self, vector: Vector, level: Any, rng: Generator | None, state: Any) -> tuple[Payload, Any]:
+        """Turn a float32 [P] vector into a payload; never changes `vector` or `state` in place."""
+
+    def decode(self, body: Any, size: int) -> Vector:
+        """Turn a body back into a float32 [P] vector."""
+
+    def wire(self, shapes: Shapes, measure: Any) -> Wire:
+        """Return the exact bytes of a payload of tensors of these shapes, at any scale."""
+
+    def nbytes(self, shapes: Shapes, measure: Any) -> int:
+        """`wire(...).total`."""
+
+    def serialise(self, body: Any) -> bytes:
+        """Spell a body as the bytes that would travel."""
+
+    def work(self, direction: str) -> Work:
+        """Return the declared work of "encode" or "decode"."""
+
+    def memory_bytes(self, size: int) -> int:
+        """Return the memory its state takes for `size` entries."""
+
+
+GradientFunction = Callable[[Vector], tuple[Vector, NDArray[np.float64]]]
+"""parameters [P] or [C, P] -> (gradients [C, P], losses [C]) of the next batch of every worker in the chunk."""
+
+
+@runtime_checkable
+class LocalTraining(Protocol):
+    """WHAT a worker does alone.  All arrays are stacked, a row a worker; elementwise rules need not care."""
+
+    def init(self, size: int) -> Any:
+        """Return the state of one worker: a (possibly empty) tuple of float32 [P] arrays and numbers."""
+
+    def run(self, anchor: Vector, steps: int, gradient: GradientFunction, state: Any) -> tuple[Vector, Any]:
+        """Return (anchor - result [C, P], state).  anchor is [P] (shared) or [C, P]; state is stacked likewise."""
+
+    def memory_bytes(self, size: int) -> int:
+        """Return the memory of weights, gradient and optimizer for `size` parameters."""
+
+
+@runtime_checkable
+class Aggregator(Protocol):
+    """WHAT a server does with its inbox."""
+
+    def init(self, model: Vector) -> Any:
+        """Return the state that goes with an initial model."""
+
+    def step(self, model: Vector, inbox: Sequence[Update], compressor: Compressor, state: Any) -> tuple[Vector, Any]:
+        """Return (the next model, state); inbox is sorted by sender and never empty."""
+
+    def work(self) -> Work:
+        """Return the declared work of one step, apart from decoding the inbox."""
+
+    def memory_bytes(self, size: int) -> int:
+        """Return the memory its state takes."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a server can really know when it plans a round; the traces themselves are never in it.
+
+    round                     of the cloud server, from 0
+    progress                  share of the run's local steps done, in [0, 1]
+    time_s                    simulated time
+    bandwidth_bytes_per_s     [W] measured uplink bandwidth: mean over this worker's finished flows, exponentially
+                              weighted; NaN before the first
+    region_bandwidth_bytes_per_s  [R] the same for region servers
+    latency_s                 [W] measured one-way latency (connection set-up tells it)
+    compute_s                 [W] measured time of a local step; NaN before the first
+    round_time_s              [W] from sending the model to receiving the answer; NaN before the first
+    examples                  [W] examples in each worker's shard
+    tier, region              [W] "cloud" or "edge"; row number of the region
+    participation             [W] share of the rounds asked for that were answered in time
+    staleness                 [W] rounds since the server last heard of the worker
+    drift                     [W] |theta_k - theta|_2 as workers report it; NaN where unknown
+    update                    [P] the last aggregated update; None before the first
+    step                      [P] what it did to the model; None before the first
+    """
+
+    round: int
+    progress: float
+    time_s: float
+    bandwidth_bytes_per_s: NDArray[np.float64]
+    region_bandwidth_bytes_per_s: NDArray[np.float64]
+    latency_s: NDArray[np.float64]
+    compute_s: NDArray[np.float64]
+    round_time_s: NDArray[np.float64]
+    examples: NDArray[np.int64]
+    tier: NDArray[np.str_]
+    region: NDArray[np.int64]
+    participation: NDArray[np.float64]
+    staleness: NDArray[np.int64]
+    drift: NDArray[np.float64]
+    update: Vector | None = None
+    step: Vector | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who does how much, at which level, before the next aggregation.
+
+    participants    row numbers, ascending
+    local_steps     [W] local steps of each worker (only those of participants count)
+    levels          [W] a level for each worker's uplink, or None: the compressor's own
+    region_levels   [R] a level for each region server's uplink, or None
+    down_level      the level of the downlink, or None
+    weights         [W] weight of each worker in the mean, not yet normalised
+    quorum          share of the participants a server waits for: 1 a barrier, 0 every arrival at once
+    sync_parent     False: participants go on alone and send nothing
+    late            what becomes of an update that comes after its round was closed: "apply" with its staleness,
+                    "cancel", or "to_residual" (given back to the sender's error feedback)
+    nbytes          bytes of control that ride on each downlink message (budgets, importance)
+    report          named figures for the event rows, for example {"rank_correlation": .9}
+    """
+
+    participants: NDArray[np.int64]
+    local_steps: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    levels: Sequence[Any] | None = None
+    region_levels: Sequence[Any] | None = None
+    down_level: Any = None
+    quorum: float = 1.0
+    sync_parent: bool = True
+    late: str = "apply"
+    nbytes: int = 0
+    report: dict[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """WHO, WHEN, HOW MUCH, AT WHICH LEVEL: decides from what a server can know."""
+
+    def init(self, view: View, rng: Generator) -> Any:
+        """Return the state before the first round; `rng` is the run's sampling stream and may be kept in it."""
+
+    def enrolled(self, tier: NDArray[np.str_]) -> NDArray[np.bool_]:
+        """Return which workers may ever take part [W]; an epoch is steps_per_epoch local steps of each of them."""
+
+    def plan(self, view: View, state: Any) -> tuple[Plan, Any]:
+        """Return the plan of the next round."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A block of consecutive parameters that is treated as one by grouped policies.
+
+    name      of the tensor, with the block's number where a tensor is cut
+    start, stop  its entries in the flat vector
+    kind      "embedding", "attention", "mlp", "norm", "head" or "other"
+    depth     0 (input) .. 1 (output)
+    fan_in    entries that feed one output
+    """
+
+    name: str
+    start: int
+    stop: int
+    kind: str = "other"
+    depth: float = 0.0
+    fan_in: int = 1
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """All that a recipe may know: of the model, of the run, of the workers.  Never the network.
+
+    shapes, nominal_shapes   of the tensors of the proxy and of the nominal model
+    groups                   [G] the proxy's groups, in order, without gaps
+    nominal_block            entries of a nominal group that share a scale and a level
+    tier                     [W] "cloud" or "edge"
+    examples                 [W]
+    regions                  R, the data centre's own region included (the last)
+    total_steps              local steps of each worker over the whole run
+    steps_per_epoch          local steps of an epoch
+    optimizer                the server's rule, from the scenario (see acesim.learning.optimizers)
+    """
+
+    shapes: Shapes
+    nominal_shapes: Shapes
+    groups: tuple[Group, ...]
+    nominal_block: int
+    tier: tuple[str, ...]
+    examples: tuple[int, ...]
+    regions: int
+    total_steps: int
+    steps_per_epoch: int
+    optimizer: Any
+
+    @property
+    def size(self) -> int:
+        """P, the parameters of the proxy."""
+        return size_of(self.shapes)
+
+    @property
+    def nominal_size(self) -> int:
+        """P_nominal."""
+        return size_of(self.nominal_shapes)
+
+
+@dataclass(frozen=True)
+class TreePolicy:
+    """A policy on a tree of servers.
+
+    tree   "star": every message goes over the worker's whole route to the cloud;
+           "regions": a region server decodes, sums and encodes again upward
+    """
+
+    local: LocalTraining
+    uplink: Compressor
+    aggregator: Aggregator
+    downlink: Compressor
+    schedule: Schedule
+    tree: str = "star"
+
+
+Recipe = Callable[..., TreePolicy]
+"""recipe(model_info, **parameters) -> policy"""
