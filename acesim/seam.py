@@ -98,6 +98,19 @@ class Update(NamedTuple):
     version: int
 
 
+class Budget(NamedTuple):
+    """A level for compressors that choose a level for every group by themselves.
+
+    nbytes      nominal bytes the payload may take
+    importance  float32 [G], how much each group matters
+    keep        the most important share of groups travels in full precision if the budget allows, in [0, 1]
+    """
+
+    nbytes: float
+    importance: Vector
+    keep: float = 0.0
+
+
 @runtime_checkable
 class Compressor(Protocol):
     """WHAT travels: turns a vector into a payload with an honest byte count, and back."""
@@ -106,6 +119,8 @@ class Compressor(Protocol):
     """May bodies be added before decoding?"""
     lossless: bool
     """Does decode(encode(x)) carry x whole?  The engine then hands the receiver the very model."""
+    chunks: tuple[Chunk, ...]
+    """The parts that its payloads leave in; () is one part, ready at the end of the backward pass."""
     contractive: bool
     """Is |x - decode(encode(x))|^2 < |x|^2 for every x != 0?  ErrorFeedback refuses what is not."""
 
@@ -161,6 +176,9 @@ class Aggregator(Protocol):
 
     def step(self, model: Vector, inbox: Sequence[Update], compressor: Compressor, state: Any) -> tuple[Vector, Any]:
         """Return (the next model, state); inbox is sorted by sender and never empty."""
+
+    def update(self, state: Any) -> Vector | None:
+        """Return the last aggregated update [P], where there is one: schedules may learn from it."""
 
     def work(self) -> Work:
         """Return the declared work of one step, apart from decoding the inbox."""
@@ -243,6 +261,9 @@ class Plan:
 @runtime_checkable
 class Schedule(Protocol):
     """WHO, WHEN, HOW MUCH, AT WHICH LEVEL: decides from what a server can know."""
+
+    together: bool
+    """Do all workers always hold the same model?  A server then remembers one copy for all of them."""
 
     def init(self, view: View, rng: Generator) -> Any:
         """Return the state before the first round; `rng` is the run's sampling stream and may be kept in it."""
@@ -329,6 +350,22 @@ class TreePolicy:
     downlink: Compressor
     schedule: Schedule
     tree: str = "star"
+
+    def memory_bytes(self, role: str, size: int, children: int) -> int:
+        """Return what the policy holds for a model of `size` parameters, activations apart.
+
+        role       "worker", "region" or "cloud"
+        children   of the server; 0 for a worker
+        A worker holds what its local training needs and the state of its encoder.  A server holds its model, the mean
+        it is summing, a region also the state of its encoder, the cloud the state of its aggregator; and what it knows
+        its children to hold: nothing extra when the downlink is lossless, one copy when all of them always hold the
+        same, else a copy a child.
+        """
+        if role == "worker":
+            return self.local.memory_bytes(size) + self.uplink.memory_bytes(size)
+        own = self.aggregator.memory_bytes(size) if role == "cloud" else 4 * size + self.uplink.memory_bytes(size)
+        copies = 0 if self.downlink.lossless else 1 if self.schedule.together else children
+        return own + 4 * size * (1 + copies)
 
 
 Recipe = Callable[..., TreePolicy]

@@ -1,1 +1,7 @@
 """Names the combinations that are compared: one screen of recipes."""
+
+from acesim.policies.info import model_info, nominal_shapes
+from acesim.policies.recipes import RECIPES
+from acesim.policies.registry import build, check, describe, knobs, recipes
+
+__all__ = ["RECIPES", "model_info", "nominal_shapes", "build", "check", "describe", "knobs", "recipes"]

@@ -28,7 +28,8 @@ class Problem(NamedTuple):
     line: int | None = None
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
+        line = f":{self.line}" if self.line else ""
+        place = f"{self.file}{line}: " if self.file else ""
         shown = "" if self.value is None else f" = {self.value}"
         return f"{place}{dotted(self.path)}{shown}: {self.rule}"
 

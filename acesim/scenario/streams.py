@@ -1,15 +1,15 @@
 """One tree of random streams, so that every policy of a study meets the same world.
 
-A stream is keyed by (seed, purpose, who, block): nothing else may influence it, in particular not the policy, the
-order of events or the number of processes.  Differences between policies are therefore paired.
+A stream is keyed by (seed, purpose, who, block): nothing else may influence it, in particular not the policy,
+the order of events or the number of processes.  Differences between policies are therefore paired.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-PURPOSES = ("data", "init", "compressor", "compute", "trace", "transport", "availability", "sampling", "clustering",
-            "faults")
+PURPOSES = ("data", "init", "compressor", "compute", "trace", "transport", "availability", "sampling",
+            "clustering", "faults")
 """What randomness is for.  Append only: the position is part of the key."""
 
 

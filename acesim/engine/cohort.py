@@ -1,0 +1,93 @@
+"""Time per worker, mathematics per cohort.
+
+A local update depends only on its anchor, data and state, all fixed when computing starts; the clock only delays its
+visibility.  So nothing is computed until the first of the workers under way is due, and then a chunk of them at once.
+Which workers share a chunk follows from simulated state alone, and no worker's numbers depend on its chunk mates.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acesim.learning.local import stack, unstack
+from acesim.seam import LocalTraining, Vector
+
+CHUNK = 8  # gradients of about eight workers stay in cache: see benchmarks/
+
+
+class Job(NamedTuple):
+    """A local training under way: everything its result depends on."""
+
+    worker: int
+    anchor: Vector
+    first_step: int
+    steps: int
+    state: Any
+
+
+class Result(NamedTuple):
+    """update [P] = anchor - result; loss: mean over steps; batches: fingerprint of the data used."""
+
+    update: Vector
+    loss: float
+    state: Any
+    batches: int
+
+
+class Cohort:
+    """The local trainings under way and the results not yet fetched.
+
+    task    gives batches and gradients (acesim.learning.tasks)
+    local   the policy's local training
+    chunk   workers evaluated together; 1 is the reference backend
+    """
+
+    def __init__(self, task: Any, local: LocalTraining, chunk: int = CHUNK) -> None:
+        self._task, self._local, self._chunk = task, local, chunk
+        self.jobs: dict[int, Job] = {}
+        self.results: dict[int, Result] = {}
+
+    def start(self, job: Job) -> None:
+        """Note that a worker has begun."""
+        self.jobs[job.worker] = job
+
+    def fetch(self, worker: int) -> Result:
+        """Return a worker's result, once; computes it, with others of its kind, if nobody has yet."""
+        if worker not in self.results:
+            self._evaluate(self._mates(self.jobs[worker]))
+        return self.results.pop(worker)
+
+    def _mates(self, first: Job) -> list[Job]:
+        """Return the job and the next by worker that take as many steps: from its own anchor, if there are any."""
+        alike = [job for job in sorted(self.jobs.values(), key=lambda job: job.worker) if job.steps == first.steps and job is not first]
+        same = [job for job in alike if job.anchor is first.anchor]
+        return [first, *(same or alike)[: self._chunk - 1]]
+
+    def _evaluate(self, jobs: list[Job]) -> None:
+        workers = [job.worker for job in jobs]
+        taken = 0
+        losses: list[NDArray[np.float64]] = []
+        prints = [0] * len(jobs)
+
+        def gradient(parameters: Vector) -> tuple[Vector, NDArray[np.float64]]:
+            nonlocal taken
+            batch = self._task.batches(workers, [job.first_step + taken for job in jobs])
+            taken += 1
+            found, loss = self._task.gradient(parameters, batch)
+            losses.append(loss)
+            for row, tokens in enumerate(batch):
+                prints[row] = zlib.crc32(np.ascontiguousarray(tokens), prints[row])
+            return found, loss
+
+        anchor = jobs[0].anchor
+        if any(job.anchor is not anchor for job in jobs):
+            anchor = np.stack([job.anchor for job in jobs])
+        updates, state = self._local.run(anchor, jobs[0].steps, gradient, stack([job.state for job in jobs]))
+        mean = np.mean(losses, axis=0)
+        for row, (job, own) in enumerate(zip(jobs, unstack(state, len(jobs)), strict=True)):
+            self.results[job.worker] = Result(updates[row], float(mean[row]), own, prints[row])
+            del self.jobs[job.worker]

@@ -1,0 +1,130 @@
+"""Messages, and the carrier that moves them over the network part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from acesim.engine.agenda import LAST, Agenda
+from acesim.engine.ledger import Ledger
+from acesim.network.flows import Flows
+from acesim.seam import Payload, Vector, Wire
+
+
+@dataclass
+class Message:
+    """One payload on its way.
+
+    sender, receiver   fleet rows
+    round, version     of the server's plan and of the model it started from
+    wire, control, header   its nominal bytes
+    route, latency_s   links to cross, one-way latency
+    parts              [(ready_s, bytes)] in order; bytes leave when they are ready and those before them have left
+    result             down: the model the receiver will hold
+    weight             up: of the sender in the mean
+    batches            up: fingerprint of the data behind it
+    """
+
+    kind: str
+    sender: int
+    receiver: int
+    round: int
+    version: int
+    payload: Payload
+    wire: Wire
+    control: int
+    header: int
+    route: tuple[int, ...]
+    latency_s: float
+    parts: list[tuple[float, float]]
+    weight: float = 0.0
+    result: Vector | None = None
+    batches: int = 0
+    key: int = -1
+    next_part: int = 0
+    start_s: float = float("nan")
+    sent_s: float = float("nan")
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """All nominal bytes of the message."""
+        return self.wire.total + self.control + self.header
+
+
+class Carrier:
+    """Turns messages into flows and flows into arrivals.
+
+    A message is one connection: its parts leave in order, and whatever is ready when the line falls free leaves as one
+    flow, so the number of flows does not grow with the number of buckets.
+    """
+
+    def __init__(self, flows: Flows, agenda: Agenda, ledger: Ledger) -> None:
+        self.flows, self._agenda, self._ledger = flows, agenda, ledger
+        self.messages: dict[int, Message] = {}
+        self._sizes: dict[int, float] = {}
+        self._count = 0
+        self._ticket = -1
+        self._settling = False
+
+    def send(self, message: Message) -> None:
+        """Take a message on."""
+        message.key = self._count
+        self._count += 1
+        self.messages[message.key] = message
+        self._agenda.at(message.parts[0][0], "launch", message.key)
+
+    def launch(self, key: int) -> None:
+        """Start a flow with all parts that are ready by now."""
+        message, now_s = self.messages[key], self._agenda.now_s
+        nbytes = 0.0
+        while message.next_part < len(message.parts) and message.parts[message.next_part][0] <= now_s:
+            nbytes += message.parts[message.next_part][1]
+            message.next_part += 1
+        if np.isnan(message.start_s):
+            message.start_s = now_s
+        self._sizes[key] = nbytes
+        self._ledger.hand(nbytes, message.route)
+        self.flows.start(key, nbytes, message.route, now_s)
+        self._unsettle()
+
+    def finish(self) -> None:
+        """Let every flow that is due end: its message goes on with its next part, or arrives after the latency."""
+        now_s = self._agenda.now_s
+        for key in self.flows.advance(now_s):
+            message = self.messages[key]
+            del self._sizes[key]
+            if message.next_part < len(message.parts):
+                self._agenda.at(max(now_s, message.parts[message.next_part][0]), "launch", key)
+            else:
+                message.sent_s = now_s
+                self._agenda.at(now_s + message.latency_s, "arrive", key)
+        self._unsettle()
+
+    def _unsettle(self) -> None:
+        """Ask once for a new look at the next completion, after all else of this instant."""
+        if not self._settling:
+            self._settling = True
+            self._agenda.at(self._agenda.now_s, "settle", priority=LAST)
+
+    def settle(self) -> None:
+        """Enter the next completion."""
+        self._settling = False
+        self._agenda.cancel(self._ticket)
+        next_s = self.flows.next_finish()
+        if next_s < float("inf"):
+            self._ticket = self._agenda.at(max(next_s, self._agenda.now_s), "flows")
+
+    def take(self, key: int) -> Message:
+        """Hand over a message that has arrived."""
+        return self.messages.pop(key)
+
+    def in_flight(self) -> np.ndarray:
+        """Return the bytes of flows under way that are still to be moved, link by link."""
+        left = np.zeros(len(self._ledger.handed))
+        for key in self._sizes:
+            for link in self.messages[key].route:
+                left[link] += self.flows.remaining(key)
+        return left

@@ -1,0 +1,57 @@
+"""What a run is made of, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from acesim.engine.cohort import CHUNK
+from acesim.fleet.fleet import Fleet
+from acesim.network.topology import Topology
+from acesim.records.rows import Event, MetricRow
+from acesim.seam import ModelInfo, TreePolicy, Vector
+
+if TYPE_CHECKING:
+    from acesim.scenario.schema import Stop
+
+
+class Sink(Protocol):
+    """Takes the rows of a run (acesim.records.store.RunWriter does)."""
+
+    def event(self, event: Event) -> None:
+        """Take one event."""
+
+    def metric(self, row: MetricRow) -> None:
+        """Take one metric row."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything one run depends on.
+
+    policy, info   what is compared, and what its recipe was told
+    task           what is learned (acesim.learning.tasks)
+    topology, fleet   in which world
+    stop           when it ends (acesim.scenario.schema.Stop)
+    seed           of all randomness
+    chunk          workers whose gradients are taken together; changes nothing but speed
+    """
+
+    policy: TreePolicy
+    info: ModelInfo
+    task: Any
+    topology: Topology
+    fleet: Fleet
+    stop: Stop
+    seed: int
+    chunk: int = CHUNK
+
+
+class Outcome(NamedTuple):
+    """model: the cloud's last; totals: the ledger; ideal_s: time if communication took none; rounds: of the cloud."""
+
+    model: Vector
+    totals: dict[str, int | float]
+    training_digest: str
+    ideal_s: float
+    rounds: int

@@ -1,0 +1,132 @@
+"""The state of every worker and server, explicit: what phase it is in, what it holds, what it waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acesim.engine.messages import Message
+from acesim.seam import Generator, Plan, Vector
+
+MEMORY = 0.7  # weight of the past in measured bandwidths and times
+PHASES = ("idle", "receiving", "computing", "sending")
+
+
+@dataclass
+class Worker:
+    """One row of the fleet that trains.
+
+    model     what it holds, which is what its server knows it to hold
+    local, encoder, rng   states of local training and of its encoder, and the encoder's random stream
+    steps     local steps done: its place in its data and in its compute stream
+    version   of the model it holds
+    """
+
+    model: Vector
+    local: Any
+    encoder: Any
+    rng: Generator
+    phase: str = "idle"
+    steps: int = 0
+    version: int = 0
+    round: int = -1
+    started_s: float = float("nan")
+    ended_s: float = float("nan")
+    asked_s: float = float("nan")
+
+
+@dataclass
+class Server:
+    """A region server or the cloud.
+
+    model        a region's: what it holds and the cloud knows it to hold; the cloud's: the model
+    children     fleet rows that talk to it
+    under_way    children that were sent a model and have not answered yet
+    inbox        messages whose content is decoded, waiting for the quorum
+    need         answers it waits for in the present round; 0 while it waits for nothing
+    busy_until_s when it has worked off what it was given
+    """
+
+    row: int
+    model: Vector
+    children: tuple[int, ...]
+    encoder: Any = None
+    rng: Generator | None = None
+    under_way: set[int] = field(default_factory=set)
+    inbox: list[Message] = field(default_factory=list)
+    need: int = 0
+    round: int = -1
+    version: int = 0
+    busy_until_s: float = 0.0
+
+    def occupy(self, now_s: float, work_s: float) -> float:
+        """Queue work behind what the server is doing; return when it is done."""
+        self.busy_until_s = max(now_s, self.busy_until_s) + work_s
+        return self.busy_until_s
+
+
+@dataclass
+class Measured:
+    """What the cloud has measured of its workers [W] and regions [R]; NaN before the first time."""
+
+    bandwidth_bytes_per_s: NDArray[np.float64]
+    region_bandwidth_bytes_per_s: NDArray[np.float64]
+    compute_s: NDArray[np.float64]
+    round_time_s: NDArray[np.float64]
+    drift: NDArray[np.float64]
+    heard: NDArray[np.int64]
+    asked: NDArray[np.int64]
+    answered: NDArray[np.int64]
+
+    @staticmethod
+    def of(workers: int, regions: int) -> Measured:
+        """Return the state before anything was measured."""
+        def unknown(rows: int) -> NDArray[np.float64]:
+            return np.full(rows, np.nan)
+        return Measured(unknown(workers), unknown(regions), unknown(workers), unknown(workers), unknown(workers),
+                        *(np.zeros(workers, dtype=np.int64) for _ in range(3)))
+
+
+def average(past: float, new: float) -> float:
+    """Return the exponentially weighted mean; the first value stands for the past.
+
+    >>> average(float("nan"), 2.0)
+    2.0
+    """
+    return new if np.isnan(past) else MEMORY * past + (1 - MEMORY) * new
+
+
+@dataclass
+class Progress:
+    """How far the run is.
+
+    steps     local steps done by all enrolled workers together
+    enrolled  how many workers those are
+    marks     evaluations done, the one before the first round included
+    slowest_s longest computation in the round under way; ideal_s: sum of these over rounds
+    """
+
+    enrolled: int
+    total_steps: int
+    steps_per_epoch: int
+    steps: int = 0
+    marks: int = 0
+    slowest_s: float = 0.0
+    ideal_s: float = 0.0
+    evaluated_s: float = 0.0
+    plan: Plan | None = None
+    update: Vector | None = None
+    step: Vector | None = None
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done."""
+        return self.steps / (self.enrolled * self.steps_per_epoch)
+
+    @property
+    def share(self) -> float:
+        """Share of the run's local steps done, in [0, 1]."""
+        return min(1.0, self.steps / (self.enrolled * self.total_steps))

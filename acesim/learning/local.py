@@ -1,0 +1,101 @@
+"""What a worker does alone, between two messages: the LocalTraining parts of a policy.
+
+Updates follow the one convention of the project: anchor minus result.  Arrays are stacks, a row a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from acesim.learning.optimizers import AdamW, LearningRate, Optimizer
+from acesim.seam import GradientFunction, Vector
+
+State = tuple[Any, ...]
+
+
+def stack(states: Sequence[State]) -> State:
+    """Put the states of single workers together, a row a worker; stateless parts give ().
+
+    >>> stack([(np.int64(1), np.zeros(2)), (np.int64(5), np.ones(2))])
+    (array([1, 5]), array([[0., 0.],
+           [1., 1.]]))
+    """
+    return tuple(np.stack(parts) for parts in zip(*states, strict=True))
+
+
+def unstack(state: State, rows: int) -> list[State]:
+    """Take a stacked state apart again: the inverse of `stack` for `rows` workers; rows are copies.
+
+    >>> unstack((np.array([1, 5]),), 2)
+    [(np.int64(1),), (np.int64(5),)]
+    """
+    return [tuple(part[row].copy() for part in state) for row in range(rows)]
+
+
+@dataclass(frozen=True)
+class GradientStep:
+    """Send a gradient: anchor - result is the mean gradient of `steps` batches, all taken at the anchor.
+
+    The server's optimizer turns it into a step.  More than one step is gradient accumulation.
+    """
+
+    def init(self, size: int) -> State:
+        """Return (): there is no state."""
+        return ()
+
+    def run(self, anchor: Vector, steps: int, gradient: GradientFunction, state: State) -> tuple[Vector, State]:
+        """Return (mean gradient [C, P], ())."""
+        if steps == 1:
+            return gradient(anchor)[0], state
+        total = gradient(anchor)[0].copy()  # the caller may hand out one buffer again and again
+        for _ in range(steps - 1):
+            total += gradient(anchor)[0]
+        return total / total.dtype.type(steps), state
+
+    def memory_bytes(self, size: int) -> int:
+        """Weights and gradient, float32."""
+        return 8 * size
+
+
+@dataclass(frozen=True)
+class LocalSteps:
+    """Walk: `steps` steps of an optimizer from the anchor, each on the next batch; send anchor - result.
+
+    optimizer       AdamW or SGD
+    learning_rate   of the worker's own step count, which goes on from round to round
+    keep_state      False: momenta start from zero in every round (the step count still goes on)
+    proximal        mu: the gradient of mu / 2 |x - anchor|^2 is added (FedProx; 0 is FedAvg)
+    state           (steps done, *optimizer state), arrays only
+    """
+
+    optimizer: Optimizer = AdamW()
+    learning_rate: LearningRate = LearningRate("constant", 1e-3)
+    keep_state: bool = True
+    proximal: float = 0.0
+
+    def init(self, size: int) -> State:
+        """Return the state of a worker that has done nothing yet."""
+        return (np.zeros((), np.int64), *self.optimizer.init(size))
+
+    def run(self, anchor: Vector, steps: int, gradient: GradientFunction, state: State) -> tuple[Vector, State]:
+        """Return (anchor - result [C, P], state); anchor is [P] or [C, P], state is stacked."""
+        done, *arrays = state
+        inner = self.optimizer.restore(tuple(arrays) if self.keep_state else tuple(np.zeros_like(part) for part in arrays))
+        place = anchor
+        for _ in range(steps):
+            slope = gradient(place)[0]
+            place = np.broadcast_to(place, slope.shape)
+            if self.proximal:
+                slope = slope + self.proximal * (place - anchor)
+            rates = np.array([self.learning_rate(step) for step in done])
+            place, inner = self.optimizer.step(place, slope, rates, inner)
+            done = done + 1
+        return anchor - place, (done, *inner)
+
+    def memory_bytes(self, size: int) -> int:
+        """Weights, gradient and the optimizer's state, float32."""
+        return 8 * size + self.optimizer.memory_bytes(size)

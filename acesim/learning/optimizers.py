@@ -1,0 +1,231 @@
+"""Optimizers as pure rules: AdamW and SGD as PyTorch defines them, and the learning rate over time.
+
+Each rule is a frozen dataclass with `init(size) -> state` and `step(parameters, gradient, learning_rate, state) ->
+(parameters, state)`.  Nothing is changed in place: what comes out is new.  All of it works on one vector [P] and on
+stacks [C, P], a row a worker, each with its own step count and, where wanted, its own learning rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from acesim.scenario.spec import OptimizerSpec
+
+Array = NDArray[Any]
+
+BLOCK = 1 << 14
+"""Entries that are updated together: all the arrays of a block stay in the processor's second-level cache."""
+
+
+class Optimizer(Protocol):
+    """What every rule offers."""
+
+    def init(self, size: int, dtype: Any = np.float32) -> Any:
+        """Return the state for `size` parameters: a NamedTuple of arrays, `count` first."""
+
+    def step(self, parameters: Array, gradient: Array, learning_rate: float | Array, state: Any) -> tuple[Array, Any]:
+        """Return (the next parameters, state); parameters are [P] or [C, P], and so is the state."""
+
+    def restore(self, arrays: tuple[Array, ...]) -> Any:
+        """Turn a plain tuple of arrays back into a state."""
+
+    def memory_bytes(self, size: int) -> int:
+        """Return the memory of the state for `size` float32 parameters."""
+
+
+def _rows(learning_rate: float | Array, state: Any, *arrays: Array) -> Iterator[tuple[float, int, list[list[Array]]]]:
+    """Walk over workers: (learning rate, steps done before, blocks); a block is a slice of each array."""
+    matrices = [np.atleast_2d(array) for array in arrays]
+    rates = np.broadcast_to(learning_rate, len(matrices[0]))
+    counts = np.atleast_1d(state.count)
+    for row, (rate, count) in enumerate(zip(rates, counts, strict=True)):
+        size = matrices[0].shape[1]
+        yield float(rate), int(count), [[matrix[row, start:start + BLOCK] for matrix in matrices]
+                                        for start in range(0, size, BLOCK)]
+
+
+class AdamWState(NamedTuple):
+    """Steps done, running means of the gradient and of its square, and (amsgrad only) the largest such square."""
+
+    count: Array
+    mean: Array
+    square: Array
+    peak: Array
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with bias correction and decoupled weight decay.
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+    x = x (1 - learning_rate weight_decay) - learning_rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+
+    betas         (b1, b2)
+    weight_decay  decoupled; with decoupled=False it is added to the gradient instead (Adam with L2)
+    amsgrad       v in the denominator is the largest seen so far
+    source        Loshchilov & Hutter 2019, arXiv:1711.05101; order of operations as in PyTorch
+
+    >>> rule = AdamW()
+    >>> x, state = rule.step(np.array([1.]), np.array([5.]), 0.1, rule.init(1, np.float64))
+    >>> x.round(6), int(state.count)
+    (array([0.899]), 1)
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    amsgrad: bool = False
+    decoupled: bool = True
+
+    def init(self, size: int, dtype: Any = np.float32) -> AdamWState:
+        """Return zeros."""
+        peak = np.zeros(size if self.amsgrad else 0, dtype)
+        return AdamWState(np.zeros((), np.int64), np.zeros(size, dtype), np.zeros(size, dtype), peak)
+
+    def step(self, parameters: Array, gradient: Array, learning_rate: float | Array,
+             state: AdamWState) -> tuple[Array, AdamWState]:
+        """Return (the next parameters, state)."""
+        after, mean, square = np.empty_like(parameters), np.empty_like(state.mean), np.empty_like(state.square)
+        peak = np.maximum(state.peak, 0)
+        arrays = [parameters, gradient, state.mean, state.square, after, mean, square, *([peak] if self.amsgrad else [])]
+        scratch = np.empty(min(BLOCK, parameters.shape[-1]), parameters.dtype)
+        for rate, count, blocks in _rows(learning_rate, state, *arrays):
+            for block in blocks:
+                self._update(rate, count + 1, block, scratch[:block[0].size])
+        return after, AdamWState(state.count + 1, mean, square, peak)
+
+    def _update(self, rate: float, count: int, block: list[Array], scratch: Array) -> None:
+        x, g, mean, square, after, next_mean, next_square, *peak = block
+        first, second = self.betas
+        if self.weight_decay and not self.decoupled:
+            g = g + self.weight_decay * x
+        np.multiply(g, 1 - first, out=scratch)
+        np.multiply(mean, first, out=next_mean)
+        next_mean += scratch
+        np.multiply(g, g, out=scratch)
+        scratch *= 1 - second
+        np.multiply(square, second, out=next_square)
+        next_square += scratch
+        largest = np.maximum(peak[0], next_square, out=peak[0]) if peak else next_square
+        np.sqrt(largest, out=scratch)
+        scratch *= 1 / math.sqrt(1 - second ** count)
+        scratch += self.eps
+        np.divide(next_mean, scratch, out=scratch)
+        scratch *= rate / (1 - first ** count)
+        np.multiply(x, 1 - rate * self.weight_decay if self.decoupled else 1, out=after)
+        after -= scratch
+
+    def restore(self, arrays: tuple[Array, ...]) -> AdamWState:
+        """Turn a plain tuple of arrays back into a state."""
+        return AdamWState(*arrays)
+
+    def memory_bytes(self, size: int) -> int:
+        """Two float32 entries a parameter, three with amsgrad."""
+        return (12 if self.amsgrad else 8) * size
+
+
+class SGDState(NamedTuple):
+    """Steps done, and the velocity (empty without momentum)."""
+
+    count: Array
+    velocity: Array
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent with momentum as PyTorch defines it.
+
+    g = g + weight_decay x;  u = g at the first step, then momentum u + (1 - dampening) g
+    x = x - learning_rate u, or with nesterov x - learning_rate (g + momentum u)
+
+    source   Sutskever et al. 2013, in PyTorch's form: the learning rate multiplies the velocity, not its increments
+
+    >>> rule = SGD(momentum=0.5)
+    >>> x, state = rule.step(np.array([1.]), np.array([2.]), 0.1, rule.init(1, np.float64))
+    >>> rule.step(x, np.array([2.]), 0.1, state)[0]
+    array([0.5])
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    dampening: float = 0.0
+
+    def init(self, size: int, dtype: Any = np.float32) -> SGDState:
+        """Return zeros."""
+        return SGDState(np.zeros((), np.int64), np.zeros(size if self.momentum else 0, dtype))
+
+    def step(self, parameters: Array, gradient: Array, learning_rate: float | Array, state: SGDState) -> tuple[Array, SGDState]:
+        """Return (the next parameters, state)."""
+        velocity = np.empty_like(state.velocity)
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * parameters
+        if self.momentum:
+            first = (np.asarray(state.count) == 0)[..., None]
+            share = np.where(first, 1, 1 - self.dampening).astype(parameters.dtype)
+            np.multiply(state.velocity, self.momentum, out=velocity)
+            velocity += share * gradient
+            gradient = gradient + self.momentum * velocity if self.nesterov else velocity
+        rate = np.asarray(learning_rate, parameters.dtype)[..., None]
+        return parameters - rate * gradient, SGDState(state.count + 1, velocity)
+
+    def restore(self, arrays: tuple[Array, ...]) -> SGDState:
+        """Turn a plain tuple of arrays back into a state."""
+        return SGDState(*arrays)
+
+    def memory_bytes(self, size: int) -> int:
+        """One float32 entry a parameter with momentum, none without."""
+        return 4 * size if self.momentum else 0
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """The learning rate of a step: a linear warm-up from peak / warm_up to peak, then the schedule down to 0 at `total`.
+
+    schedule   "constant", "linear" or "cosine"
+    warm_up    steps
+    total      steps of the run; later steps have what the last would have
+
+    >>> rate = LearningRate("linear", peak=1.0, warm_up=2, total=6)
+    >>> [rate(step) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+    """
+
+    schedule: str
+    peak: float
+    warm_up: int = 0
+    total: int = 1
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("constant", "linear", "cosine"):
+            raise ValueError(f"schedule = {self.schedule}: must be constant, linear or cosine")
+
+    def __call__(self, step: float) -> float:
+        """Return the rate of a step, counted from 0."""
+        if step < self.warm_up:
+            return self.peak * (step + 1) / self.warm_up
+        done = min(1.0, (step - self.warm_up) / max(1, self.total - self.warm_up))
+        if self.schedule == "linear":
+            return self.peak * (1 - done)
+        return self.peak * (1 + math.cos(math.pi * done)) / 2 if self.schedule == "cosine" else self.peak
+
+
+def build_optimizer(spec: OptimizerSpec) -> AdamW | SGD:
+    """Return the rule a scenario asks for; raises ValueError when there is none of that name."""
+    if spec.name == "adamw":
+        return AdamW(tuple(spec.betas), spec.eps, spec.weight_decay)
+    if spec.name == "sgd":
+        return SGD(spec.momentum, spec.nesterov, spec.weight_decay)
+    raise ValueError(f"optimizer.name = {spec.name}: must be adamw or sgd")
+
+
+def build_learning_rate(spec: OptimizerSpec, total: int) -> LearningRate:
+    """Return the learning rate a scenario asks for, over `total` steps."""
+    return LearningRate(spec.schedule, spec.learning_rate, spec.warm_up_rounds, total)

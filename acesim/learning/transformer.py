@@ -1,0 +1,262 @@
+"""A decoder-only Transformer in numpy whose backward pass is written by hand.
+
+All parameters live in one flat vector [P]; the tensors are named views of it.  Gradients of C workers are written
+straight into the rows of a [C, P] matrix.
+
+Pre-norm blocks, learned positions, scale 1 / sqrt(head size), mean cross-entropy in nats.  norm "rms" has gains and no
+biases anywhere; norm "layer" has gains and biases, and its linear layers have biases too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from acesim.learning import layers
+from acesim.learning.layers import Array, Normed, Views, Workspace
+from acesim.seam import Generator, Group, Shapes, Vector
+
+if TYPE_CHECKING:
+    from acesim.scenario.spec import TransformerSpec
+
+CHUNK = 8
+"""Workers whose gradients are computed together: more leave the cache, fewer pay numpy's cost per call."""
+
+SLICE = 1024
+"""Positions that are scored together."""
+
+
+class Tensor(NamedTuple):
+    """One named tensor of the flat vector; `spread` is the deviation of its initial values (0: a constant)."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    kind: str
+    depth: float
+    fan_in: int
+    spread: float
+
+    @property
+    def stop(self) -> int:
+        """One past its last entry."""
+        return self.start + int(np.prod(self.shape))
+
+
+def layout(spec: TransformerSpec, vocabulary: int) -> tuple[Tensor, ...]:
+    """Return the tensors in the order of the flat vector; the 1-D tensors of a layer stand side by side.
+
+    spec        layers, d_model, mlp_ratio, norm, tied, context
+    vocabulary  V, the number of symbols
+    """
+    width, inner = spec.d_model, int(spec.mlp_ratio * spec.d_model)
+    biased = spec.norm == "layer"
+    into_stream = (2 * spec.layers) ** -0.5  # the residual stream sums 2 * layers of these
+    rows: list[tuple[str, tuple[int, ...], str, float, int, float]] = [
+        ("wte.weight", (vocabulary, width), "embedding", 0.0, width if spec.tied else 1, width ** -0.5),
+        ("wpe.weight", (spec.context, width), "embedding", 0.0, 1, width ** -0.5)]
+    for layer in range(spec.layers):
+        depth, name = (layer + 1) / (spec.layers + 1), f"h.{layer}."
+        linears = [("attn_qkv", 3 * width, width, "attention", 1.0), ("attn_proj", width, width, "attention", into_stream),
+                   ("mlp_fc", inner, width, "mlp", 1.0), ("mlp_proj", width, inner, "mlp", into_stream)]
+        vectors = [("ln_1.weight", width), ("ln_2.weight", width)]
+        if biased:
+            vectors += [("ln_1.bias", width), ("ln_2.bias", width)] + [(f"{part}.bias", out) for part, out, *_ in linears]
+        rows += [(name + part, (length,), "norm", depth, 1, 0.0) for part, length in vectors]
+        rows += [(f"{name}{part}.weight", (out, into), kind, depth, into, scale * into ** -0.5)
+                 for part, out, into, kind, scale in linears]
+    rows += [("ln_f.weight", (width,), "norm", 1.0, 1, 0.0)]
+    rows += [("ln_f.bias", (width,), "norm", 1.0, 1, 0.0)] if biased else []
+    rows += [] if spec.tied else [("lm_head.weight", (vocabulary, width), "head", 1.0, width, width ** -0.5)]
+    tensors, start = [], 0
+    for name, shape, kind, depth, fan_in, spread in rows:
+        tensors.append(Tensor(name, shape, start, kind, depth, fan_in, spread))
+        start = tensors[-1].stop
+    return tuple(tensors)
+
+
+def cut(name: str, first: Tensor, last: Tensor, block: int) -> list[Group]:
+    """Cut the entries from one tensor to another into equal blocks of at most `block` entries."""
+    pieces = -(-(last.stop - first.start) // block)
+    edges = [first.start + (last.stop - first.start) * i // pieces for i in range(pieces + 1)]
+    return [Group(name if pieces == 1 else f"{name}.{i}", edges[i], edges[i + 1], first.kind, first.depth, first.fan_in)
+            for i in range(pieces)]
+
+
+class Tape(NamedTuple):
+    """What the forward pass leaves for the backward pass: blocks hold (norm, attention, norm, mlp)."""
+
+    blocks: tuple[tuple[Normed, layers.Attended, Normed, layers.Bent], ...]
+    final: Normed
+    logits: Array
+
+
+class Transformer:
+    """A Transformer of one shape; it holds work buffers but no parameters.
+
+    spec        layers, d_model, heads, context, mlp_ratio, norm, activation, tied, vocabulary
+    dtype       of the arithmetic; float64 is the reference
+    vocabulary  V where it is smaller than spec.vocabulary
+    """
+
+    def __init__(self, spec: TransformerSpec, dtype: Any = np.float32, vocabulary: int | None = None) -> None:
+        self.spec = spec
+        self.vocabulary = spec.vocabulary if vocabulary is None else vocabulary
+        self.tensors = layout(spec, self.vocabulary)
+        self._head = "wte.weight" if spec.tied else "lm_head.weight"
+        self._names = tuple(f"h.{layer}." for layer in range(spec.layers))
+        self._bend = layers.activation(spec.activation)
+        self._mask = layers.causal_mask(spec.context, dtype)
+        self._work = Workspace(dtype)
+
+    @property
+    def shapes(self) -> Shapes:
+        """Shapes of all tensors, in order."""
+        return tuple(tensor.shape for tensor in self.tensors)
+
+    @property
+    def size(self) -> int:
+        """P, the number of parameters."""
+        return self.tensors[-1].stop
+
+    def groups(self, block: int | None = None) -> tuple[Group, ...]:
+        """Return the parameters as consecutive groups: large tensors in blocks, the 1-D tensors of a layer joined.
+
+        block   largest group; max(64, P // 120) if None
+        """
+        block = block or max(64, self.size // 120)
+        found: list[Group] = []
+        index = 0
+        while index < len(self.tensors):
+            first = last = self.tensors[index]
+            while first.kind == "norm" and index + 1 < len(self.tensors) and self._joins(first, self.tensors[index + 1]):
+                index += 1
+                last = self.tensors[index]
+            index += 1
+            name = first.name if first is last else first.name.rpartition("ln_")[0] + "vectors"
+            found += cut(name, first, last, block)
+        return tuple(found)
+
+    @staticmethod
+    def _joins(first: Tensor, other: Tensor) -> bool:
+        return other.kind == "norm" and other.depth == first.depth
+
+    def views(self, matrix: Array) -> Views:
+        """Return the tensors of [C, P] rows by name, each [C, *shape]; nothing is copied."""
+        rows = matrix.shape[0]
+        return {t.name: matrix[:, t.start:t.stop].reshape((rows, *t.shape)) for t in self.tensors}
+
+    def initial(self, rng: Generator) -> Vector:
+        """Draw initial parameters, float32 [P]: N(0, 1 / fan_in), residual projections / sqrt(2 layers), gains 1."""
+        values = rng.standard_normal(self.size, dtype=np.float32)
+        for tensor in self.tensors:
+            values[tensor.start:tensor.stop] *= tensor.spread
+            if tensor.name.endswith("weight") and tensor.kind == "norm":
+                values[tensor.start:tensor.stop] = 1
+        return values
+
+    def gradient(self, parameters: Array, tokens: Array, targets: Array, out: Array | None = None) -> tuple[Array, Array]:
+        """Return (losses float64 [C], gradients [C, P]) of every worker's mean cross-entropy.
+
+        parameters  [P] shared by all, or [C, P]
+        tokens      int [C, B, T], T <= context; targets likewise
+        out         [C, P] to write the gradients into; new if None (a kept one saves mapping fresh memory each time)
+        """
+        rows = tokens.shape[0]
+        dtype = self._work.dtype
+        stacked = np.broadcast_to(np.asarray(parameters, dtype), (rows, self.size))
+        out = np.empty((rows, self.size), dtype) if out is None else out
+        losses = np.empty(rows)
+        for start in range(0, rows, CHUNK):
+            part = slice(start, start + CHUNK)
+            losses[part] = self._chunk_gradient(self.views(stacked[part]), tokens[part], targets[part],
+                                                self.views(out[part]))
+        return losses, out
+
+    def loss(self, parameters: Array, tokens: Array, targets: Array) -> tuple[Array, Array]:
+        """Score windows with one model: (nats [N, T], was the most likely symbol right? [N, T]).
+
+        parameters  [P]
+        tokens      int [N, T]; targets likewise
+        """
+        windows, length = tokens.shape
+        p = self.views(np.asarray(parameters, self._work.dtype)[None])
+        nats, right = np.empty((windows, length)), np.empty((windows, length), bool)
+        step = max(1, SLICE // length)
+        for start in range(0, windows, step):
+            part = slice(start, start + step)
+            logits = self._forward(p, tokens[None, part]).logits[:, 0]
+            aim = targets[part].reshape(-1)
+            right[part] = (np.argmax(logits, axis=0) == aim).reshape(-1, length)
+            chosen = logits[aim, np.arange(aim.size)]
+            largest, total = layers.softmax(logits)
+            nats[part] = (np.log(total) + largest - chosen).reshape(-1, length)
+        return nats, right
+
+    def _forward(self, p: Views, tokens: Array) -> Tape:
+        """Run the model on tokens [C, B, T]; logits are [V, C, B T]."""
+        chunk, batch, length = tokens.shape
+        work, heads = self._work, self.spec.heads
+        mask = self._mask[:length, ..., :length]
+        x = work("x", (chunk, batch * length, self.spec.d_model))
+        np.add(p["wte.weight"][np.arange(chunk)[:, None, None], tokens], p["wpe.weight"][:, None, :length],
+               out=x.reshape(chunk, batch, length, -1))
+        kept = []
+        for name in self._names:
+            first = layers.norm(x, p, name + "ln_1", work)
+            y, attended = layers.attention(first.y, p, name, heads, batch, mask, work)
+            x = np.add(x, y, out=work(name + "middle", x.shape))
+            second = layers.norm(x, p, name + "ln_2", work)
+            y, bent = layers.mlp(second.y, p, name, self._bend, work)
+            x = np.add(x, y, out=work(name + "x", x.shape))
+            kept.append((first, attended, second, bent))
+        final = layers.norm(x, p, "ln_f", work)
+        logits = work("logits", (self.vocabulary, chunk, batch * length))
+        np.matmul(p[self._head], final.y.swapaxes(1, 2), out=logits.swapaxes(0, 1))
+        return Tape(tuple(kept), final, logits)
+
+    def _chunk_gradient(self, p: Views, tokens: Array, targets: Array, g: Views) -> Array:
+        """Write the gradients of one chunk into the views g; returns the losses [C]."""
+        chunk, batch, length = tokens.shape
+        tape = self._forward(p, tokens)
+        logits = tape.logits
+        aim = (targets.reshape(chunk, -1), np.arange(chunk)[:, None], np.arange(batch * length))
+        chosen = logits[aim]
+        largest, total = layers.softmax(logits)
+        losses = np.mean(np.log(total) + largest - chosen, axis=1, dtype=np.float64)
+        total *= batch * length
+        logits /= total
+        logits[aim] -= self._work.dtype.type(1 / (batch * length))
+        self._backward(tape, tokens, p, g)
+        return losses
+
+    def _backward(self, tape: Tape, tokens: Array, p: Views, g: Views) -> None:
+        """Go back from the gradient of the logits, which stands in tape.logits."""
+        chunk, batch, length = tokens.shape
+        work, heads = self._work, self.spec.heads
+        dlogits = tape.logits.swapaxes(0, 1)
+        np.matmul(dlogits, tape.final.y, out=g[self._head])
+        dx = np.matmul(dlogits.swapaxes(1, 2), p[self._head], out=work("dstream", tape.final.y.shape))
+        dx = layers.norm_backward(tape.final, dx, p, g, "ln_f", work)
+        for name, (first, attended, second, bent) in zip(reversed(self._names), reversed(tape.blocks), strict=True):
+            dy = layers.mlp_backward(bent, dx, p, g, name, work)
+            dx += layers.norm_backward(second, dy, p, g, name + "ln_2", work)
+            dy = layers.attention_backward(attended, dx, p, g, name, heads, batch, work)
+            dx += layers.norm_backward(first, dy, p, g, name + "ln_1", work)
+        self._scatter(dx, tokens, g)
+
+    def _scatter(self, dx: Array, tokens: Array, g: Views) -> None:
+        """Add the gradient of each position to its symbol and its place; a product with one-hot rows beats scattering."""
+        chunk, batch, length = tokens.shape
+        places = g["wpe.weight"]
+        places[:, length:] = 0
+        np.add.reduce(dx.reshape(chunk, batch, length, -1), axis=1, out=places[:, :length])
+        one_hot = self._work("one_hot", (self.vocabulary, chunk, batch * length))
+        one_hot[...] = 0
+        one_hot[tokens.reshape(chunk, -1), np.arange(chunk)[:, None], np.arange(batch * length)] = 1
+        symbols = g["wte.weight"]
+        if self.spec.tied:
+            symbols += np.matmul(one_hot.swapaxes(0, 1), dx, out=self._work("symbols", symbols.shape))
+        else:
+            np.matmul(one_hot.swapaxes(0, 1), dx, out=symbols)

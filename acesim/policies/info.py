@@ -1,0 +1,60 @@
+"""What a recipe is told: of the model, of the run, of the workers, and never of the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from acesim.learning.optimizers import LearningRate, build_optimizer
+from acesim.scenario.errors import PolicyError
+from acesim.seam import ModelInfo, Shapes
+
+if TYPE_CHECKING:
+    from acesim.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class ServerOptimizer:
+    """The scenario's optimizer: the server's rule for policies that send gradients.
+
+    rule               with init and step (acesim.learning.optimizers)
+    schedule, peak, warm_up   of its learning rate; warm_up in rounds
+    """
+
+    rule: Any
+    schedule: str
+    peak: float
+    warm_up: int
+    betas: tuple[float, float]
+    weight_decay: float
+
+    def learning_rate(self, total: int, peak: float | None = None) -> LearningRate:
+        """Return the rate over `total` steps, with another peak if one is given."""
+        peak = self.peak if peak is None else peak
+        if not peak > 0:
+            raise PolicyError(f"learning rate = {peak}: must be positive")
+        return LearningRate(self.schedule, peak, min(self.warm_up, total), total)
+
+
+def server_optimizer(spec: Any) -> ServerOptimizer:
+    """Return the optimizer of a scenario's `task.optimizer`."""
+    return ServerOptimizer(build_optimizer(spec), spec.schedule, spec.learning_rate, spec.warm_up_rounds,
+                           tuple(spec.betas), spec.weight_decay)
+
+
+def nominal_shapes(scenario: Scenario, own: Shapes) -> Shapes:
+    """Return the shapes of the nominal model's tensors; the proxy's own where the proxy is the nominal model."""
+    if scenario.nominal.model == "same-as-proxy":
+        return own
+    return tuple(tuple(layer.shape) for layer in scenario.nominal.layers())
+
+
+def model_info(scenario: Scenario, task: Any) -> ModelInfo:
+    """Return what recipes of this scenario are told."""
+    tiers = tuple(group.tier for group in scenario.workers for _ in range(group.count))
+    steps = scenario.task.steps_per_epoch
+    return ModelInfo(shapes=task.shapes, nominal_shapes=nominal_shapes(scenario, task.shapes), groups=task.groups,
+                     nominal_block=scenario.nominal.block, tier=tiers,
+                     examples=tuple(int(count) for count in task.examples), regions=scenario.network.regions + 1,
+                     total_steps=max(1, round((scenario.stop.epochs or 1) * steps)), steps_per_epoch=steps,
+                     optimizer=server_optimizer(scenario.task.optimizer))

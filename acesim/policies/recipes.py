@@ -1,0 +1,127 @@
+"""The combinations that are compared: one screen of recipes, no logic.
+
+Every recipe takes what it may know of the model and its own parameters, and gives a TreePolicy.
+"""
+
+from __future__ import annotations
+
+from acesim.aggregators import Outer
+from acesim.compressors import Dense, ErrorFeedback, Grouped, TopK, Uniform, buckets
+from acesim.learning.local import GradientStep, LocalSteps
+from acesim.learning.optimizers import SGD, AdamW, LearningRate
+from acesim.schedules import AceSchedule, Attention, Fixed
+from acesim.seam import ModelInfo, TreePolicy
+
+
+def server_rule(info: ModelInfo) -> Outer:
+    """The scenario's optimizer, applied by the server to the mean gradient once a round."""
+    return Outer(info.optimizer.rule, info.optimizer.learning_rate(info.total_steps))
+
+
+def average() -> Outer:
+    """theta <- theta - mean update: what FedAvg and every plain parameter average does."""
+    return Outer(SGD(), LearningRate("constant", 1.0, 0, 1))
+
+
+def full_sync(info: ModelInfo) -> TreePolicy:
+    """Every gradient of every worker in every round, whole, in fp32: synchronous data parallelism.
+
+    The paper's FullSync.  Uplink and downlink 4 P bytes a worker and round.
+    """
+    return TreePolicy(GradientStep(), Dense(), server_rule(info), Dense(), Fixed())
+
+
+def full_sync_optimised(info: ModelInfo, bucket_megabytes: float = 25.0) -> TreePolicy:
+    """FullSync as practised: bf16 gradients in buckets that leave during the backward pass, bf16 differences down.
+
+    bucket_megabytes   of a bucket at nominal scale (25 as in PyTorch DDP, Li et al. 2020, arXiv:2006.15704)
+    """
+    parts = buckets(info.nominal_shapes, 2, bucket_megabytes * 1e6)
+    return TreePolicy(GradientStep(), Dense("bf16", chunks=parts), server_rule(info), Dense("bf16"), Fixed())
+
+
+def top_k(info: ModelInfo, ratio: float = 0.3, index: str = "int32", error_feedback: bool = True) -> TreePolicy:
+    """The largest entries of every gradient, with error feedback; the downlink is dense.
+
+    ratio   kept share of the entries, in (0, 1]
+    index   "int32" (4 bytes an entry, as in the paper's bytes), "bitmap", "packed" or "auto" (the smallest)
+    source  Aji & Heafield 2017, arXiv:1704.05021; Stich et al. 2018, arXiv:1809.07599
+    """
+    sparse = TopK(ratio, index=index)
+    uplink = ErrorFeedback(sparse) if error_feedback else sparse
+    return TreePolicy(GradientStep(), uplink, server_rule(info), Dense(), Fixed())
+
+
+def fedavg(info: ModelInfo, local_steps: int = 2, fraction: float = 1.0, inner_learning_rate: float = 0.03,
+           weight_decay: float = 0.01, keep_state: bool = True) -> TreePolicy:
+    """H local AdamW steps between averages of the models, weighted by examples.
+
+    local_steps           H (52.1 of 112.5 GB in the paper's Table 1 is H = 2.16)
+    fraction              C, share of workers drawn for a round
+    inner_learning_rate   of the workers' AdamW, with the scenario's schedule and warm-up
+    keep_state            a worker keeps its AdamW moments from round to round
+    source                McMahan et al. 2017, arXiv:1602.05629
+    """
+    inner = AdamW(betas=info.optimizer.betas, weight_decay=weight_decay)
+    rate = info.optimizer.learning_rate(info.total_steps, peak=inner_learning_rate)
+    return TreePolicy(LocalSteps(inner, rate, keep_state=keep_state), Dense(), average(), Dense(),
+                      Fixed(local_steps=local_steps, fraction=fraction))
+
+
+def cloud_only(info: ModelInfo) -> TreePolicy:
+    """FullSync among the cloud workers alone: is the edge worth its trouble?"""
+    return TreePolicy(GradientStep(), Dense(), server_rule(info), Dense(), Fixed(tier="cloud"))
+
+
+def local_only(info: ModelInfo, inner_learning_rate: float = 0.01) -> TreePolicy:
+    """Every worker alone on its own shard, nothing sent: is talking worth its bytes?
+
+    Scores are means over workers of each one's own model, on a rotating equal part of the same held-out windows.
+    """
+    inner = AdamW(betas=info.optimizer.betas, weight_decay=info.optimizer.weight_decay)
+    rate = info.optimizer.learning_rate(info.total_steps, peak=inner_learning_rate)
+    return TreePolicy(LocalSteps(inner, rate), Dense(), average(), Dense(),
+                      Fixed(local_steps=info.steps_per_epoch, sync_parent=False))
+
+
+def uniform_quantised(info: ModelInfo, bits: int = 4) -> TreePolicy:
+    """Every gradient at the same few bits an entry, with error feedback: the strong static answer.
+
+    bits   1 (scaled sign), 2, 4 or 8
+    """
+    uplink = ErrorFeedback(Uniform(bits, tuple(group.size for group in info.groups), info.nominal_block))
+    return TreePolicy(GradientStep(), uplink, server_rule(info), Dense(), Fixed())
+
+
+def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: float = 1.0, alpha: float = 0.5,
+             gamma: float = 1.0, top_p: float = 0.0, deadline_s: float | None = None, attention: bool = True,
+             warm_up: int = 2, tree: str = "regions") -> TreePolicy:
+    """ACE-Sync: learned importance, budgets from measured bandwidth, a knapsack of groups x levels, residuals, regions.
+
+    c_min, c_max, beta   of c_k(t) = c_min + (c_max - c_min) exp(-beta B_k / B_ref)  [5]
+    alpha                share of the temporal branch of the importance  [3]
+    gamma                of the residual correction  [7]
+    top_p                share of groups in full precision if the budget allows  [2]; costs 1.2 points at c = 8, so 0
+    deadline_s           a round's transfer may take no longer
+    attention            False: every group is as important as any other (ablation)
+    warm_up              first rounds in full precision: the paper's gradient snapshots
+    tree                 "regions" (edge - region - cloud) or "star" (ablation)
+    source               arXiv 2512.18127, as read in docs/design.md
+    """
+    schedule = AceSchedule(4 * info.nominal_size, Attention(info.groups, alpha=alpha), attention, c_min, c_max, beta,
+                           deadline_s, top_p, warm_up)
+    grouped = Grouped(tuple(group.size for group in info.groups), nominal_size=info.nominal_size,
+                      nominal_block=info.nominal_block)
+    return TreePolicy(GradientStep(), ErrorFeedback(grouped, gamma), server_rule(info), Dense(), schedule, tree)
+
+
+RECIPES = {
+    "ace-sync": ace_sync,
+    "cloud-only": cloud_only,
+    "fedavg": fedavg,
+    "full-sync": full_sync,
+    "full-sync-optimised": full_sync_optimised,
+    "local-only": local_only,
+    "top-k": top_k,
+    "uniform-quantised": uniform_quantised,
+}

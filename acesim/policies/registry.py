@@ -1,0 +1,99 @@
+"""Finds a recipe by name, binds parameters against its signature, and reads plug-ins."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from acesim.policies.recipes import RECIPES
+from acesim.scenario.errors import PolicyError, Problem
+from acesim.seam import ModelInfo, Recipe, TreePolicy
+
+if TYPE_CHECKING:
+    from acesim.scenario.schema import Scenario
+
+
+def recipes(plugins: Sequence[str | Path] = ()) -> dict[str, Recipe]:
+    """Return all recipes by name: acesim's own, those of installed packages (entry-point group `acesim.policies`,
+    each a recipe), and those of plug-in files (each a Python file with POLICIES = {"name": recipe})."""
+    known: dict[str, Recipe] = dict(RECIPES)
+    for point in sorted(entry_points(group="acesim.policies"), key=lambda each: each.name):
+        known[point.name] = point.load()
+    for file in plugins:
+        known.update(_plugin(Path(file)))
+    return known
+
+
+def _plugin(file: Path) -> Mapping[str, Recipe]:
+    if not file.is_file():
+        raise PolicyError(f"--plugin {file}: no such file")
+    found = getattr(_module(file), "POLICIES", None)
+    if not isinstance(found, dict) or not found:
+        raise PolicyError(f'--plugin {file}: must define POLICIES = {{"name": recipe}}')
+    return found
+
+
+def _module(file: Path) -> ModuleType:
+    """Run a plug-in file; whatever it raises is reported as the file's own mistake."""
+    spec = importlib.util.spec_from_file_location(f"acesim_plugin_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise PolicyError(f"--plugin {file}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise PolicyError(f"--plugin {file}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def build(name: str, info: ModelInfo, parameters: Mapping[str, Any], plugins: Sequence[str | Path] = ()) -> TreePolicy:
+    """Return the policy; PolicyError naming the parameter when one is unknown or out of range."""
+    known = recipes(plugins)
+    if name not in known:
+        raise PolicyError(f"{name}: {unknown_rule(name, known)}")
+    for key in parameters:
+        if key not in knobs(known[name]):
+            raise PolicyError(f"{name}.{key}: {unknown_rule(key, knobs(known[name]), 'parameter')}")
+    try:
+        return known[name](info, **parameters)
+    except PolicyError as error:
+        raise PolicyError(f"{name}: {error}") from error
+    except (TypeError, ValueError) as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in parameters.items())
+        raise PolicyError(f"{name}({given}): {error}") from error
+
+
+def knobs(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe's parameters and their defaults (inspect.Parameter.empty where one must be given)."""
+    return {name: each.default for name, each in list(inspect.signature(recipe).parameters.items())[1:]}
+
+
+def unknown_rule(name: str, known: Mapping[str, Any], what: str = "policy") -> str:
+    """Say which one was probably meant."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"unknown {what}; {hint}(knows: {', '.join(sorted(known)) or 'none'})"
+
+
+def check(scenario: Scenario, plugins: Sequence[str | Path] = ()) -> Iterator[Problem]:
+    """Name every policy and every parameter of a scenario that does not exist."""
+    known = recipes(plugins)
+    for row, spec in enumerate(scenario.policies):
+        if spec.name not in known:
+            yield Problem(("policies", row), spec.name, unknown_rule(spec.name, known))
+            continue
+        allowed = knobs(known[spec.name])
+        for key, value in spec.parameters.items():
+            if key not in allowed:
+                yield Problem(("policies", row, key), value, unknown_rule(key, allowed, "parameter"))
+
+
+def describe(recipe: Callable[..., TreePolicy]) -> tuple[str, dict[str, Any]]:
+    """Return a recipe's documentation and its parameters with defaults."""
+    return inspect.getdoc(recipe) or "", knobs(recipe)

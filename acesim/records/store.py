@@ -1,0 +1,115 @@
+"""Writes a run to its folder while it happens; memory does not grow with the length of the run.
+
+    manifest.json           last, and in one stroke: where it says "done", the run is whole
+    metrics.parquet         a row per evaluation (MetricRow)
+    events/part-00000.parquet ...   a row per event (Event), in the order they were emitted
+    model.npz               "weights": the cloud server's model at the end
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from acesim.records.rows import Event, MetricRow
+
+MANIFEST, METRICS, EVENTS, MODEL = "manifest.json", "metrics.parquet", "events", "model.npz"
+PROGRESS = "progress.json"
+
+_COLUMN_TYPES = {int: pa.int64(), float: pa.float64(), str: pa.dictionary(pa.int32(), pa.string())}
+
+
+def schema_of(row_type: type) -> pa.Schema:
+    """Return the Parquet schema of a row type; text columns are dictionaries.
+
+    >>> schema_of(Event).field("values_bytes").type
+    DataType(int64)
+    """
+    return pa.schema([(name, _COLUMN_TYPES[kind]) for name, kind in get_type_hints(row_type).items()])
+
+
+def write_rows(path: Path, row_type: type, columns: Sequence[Sequence[Any]]) -> None:
+    """Write the columns of a row type as one Parquet file, in one stroke."""
+    schema = schema_of(row_type)
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+    unfinished = path.with_name(path.name + ".part")
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), unfinished, compression="zstd")
+    os.replace(unfinished, path)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON file in one stroke: a reader sees the old one or the new one, never half of it.
+
+    raises   ValueError when a number is NaN or infinite: JSON has neither, so the caller says null
+    """
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+class RunWriter:
+    """Takes the rows of one run and leaves a complete folder behind.
+
+    folder       made if needed; what an earlier, unfinished run left in it is removed
+    flush_rows   events kept in memory before a part is written
+
+    Usable as a context: leaving it without `close` leaves no manifest, so nobody takes the run for finished.
+    """
+
+    def __init__(self, folder: str | Path, flush_rows: int = 50_000) -> None:
+        self.folder = Path(folder)
+        self._flush_rows = flush_rows
+        self._parts = 0
+        self._events: tuple[list[Any], ...] = tuple([] for _ in Event._fields)
+        self.metrics: list[MetricRow] = []
+        clear(self.folder)
+        (self.folder / EVENTS).mkdir(parents=True)
+
+    def event(self, event: Event) -> None:
+        """Take one event."""
+        for column, value in zip(self._events, event, strict=True):
+            column.append(value)
+        if len(self._events[0]) >= self._flush_rows:
+            self._flush()
+
+    def metric(self, row: MetricRow) -> None:
+        """Take one metric row."""
+        self.metrics.append(row)
+
+    def close(self, manifest: Mapping[str, Any], model: np.ndarray | None = None) -> None:
+        """Write what is left, then the manifest: plain JSON values, as `Manifest.document` gives them."""
+        if self._events[0] or not self._parts:
+            self._flush()
+        columns = [[row[place] for row in self.metrics] for place in range(len(MetricRow._fields))]
+        write_rows(self.folder / METRICS, MetricRow, columns)
+        if model is not None:
+            _write_model(self.folder / MODEL, model)
+        write_json(self.folder / MANIFEST, manifest)
+
+    def _flush(self) -> None:
+        write_rows(self.folder / EVENTS / f"part-{self._parts:05}.parquet", Event, self._events)
+        self._parts += 1
+        self._events = tuple([] for _ in Event._fields)
+
+
+def clear(folder: Path) -> None:
+    """Remove what a run wrote into `folder`, the manifest first, and nothing else."""
+    for name in (MANIFEST, METRICS, MODEL, PROGRESS):
+        (folder / name).unlink(missing_ok=True)
+    if (folder / EVENTS).is_dir():
+        shutil.rmtree(folder / EVENTS)
+
+
+def _write_model(path: Path, model: np.ndarray) -> None:
+    unfinished = path.with_name(path.name + ".part")
+    with unfinished.open("wb") as file:
+        np.savez_compressed(file, weights=model)
+    os.replace(unfinished, path)

@@ -1,0 +1,260 @@
+"""The comparison of policies, as one tidy row per label: means over seeds, intervals, paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite, nan
+from typing import NamedTuple
+
+import pandas as pd
+
+from acesim.records.read import RunRecord
+from acesim.report.paper import paper_row
+from acesim.report.statistics import at, convergence_epochs, crossing, interval, settled
+from acesim.scenario.errors import AcesimError, ResultMissing
+
+BASELINE = "full-sync"
+SHARES = (80, 90, 97)
+"""Per cent of the baseline's final accuracy to which time and bytes are given."""
+
+FIGURES = {
+    "top1_percent": "accuracy of the last evaluation, of the model that is trained",
+    "top1_difference": "the same, less the baseline's at the same seed",
+    "perplexity": "of the last evaluation",
+    "loss_nats": "of the last evaluation",
+    "convergence_epochs": "first epoch within 1 % of the run's own final accuracy (see statistics)",
+    "gb_up_per_round": "nominal GB that all workers together send up in a round",
+    "gb_down_per_round": "nominal GB that all workers together receive in a round",
+    "gb_up_per_baseline_round": "GB sent up for the samples of one round of the baseline: the paper's unit",
+    "gb_per_epoch": "up and down",
+    "gb_total": "up and down, over the whole run; the workers' own messages, headers included",
+    "reduction_percent": "of the bytes sent up for equal samples, against the baseline (what the paper counts)",
+    "reduction_total_percent": "the same of bytes up and down together",
+    "region_gb": "messages of region servers, up and down",
+    "link_gb": "message bytes times links crossed, of all messages",
+    "egress_gb": "what left the cloud for the edge",
+    "egress_cost": "what that costs, in the scenario's currency",
+    "simulated_s": "simulated time of the whole run",
+    **{f"time_to_{share}_s": f"simulated time to {share} % of the baseline's final accuracy" for share in SHARES},
+    **{f"gb_to_{share}": f"GB up and down to {share} % of the baseline's final accuracy" for share in SHARES},
+    "share_of_ideal": "time of the baseline without communication over this policy's time",
+    "sync_delay_s": "mean time from the end of a worker's computation to the start of its next",
+    "energy_kwh": "of all devices over the run",
+    "worker_gb": "memory of the worker that needs most",
+    "server_gb": "memory of the server that needs most",
+    "drift": "the last one reported",
+    "epochs": "trained",
+    "rounds": "of the cloud server",
+}
+"""The figures of a row and what they mean.  Each is a mean over seeds, with _low and _high beside it where there
+are several seeds."""
+
+
+class Run(NamedTuple):
+    """A run's page and its curve (a row per evaluation)."""
+
+    record: RunRecord
+    curve: pd.DataFrame
+
+
+Runs = dict[str, dict[int, Run]]
+"""By label, then by seed."""
+
+
+def gather(records: Sequence[RunRecord]) -> Runs:
+    """Sort runs by label and seed, in the order they come.
+
+    raises   ResultMissing for no runs; AcesimError for runs of different scenarios, or two different ones of a seed
+    """
+    if not records:
+        raise ResultMissing("nothing to compare: no finished run; `acesim run SCENARIO` makes them")
+    _one_scenario(records)
+    runs: Runs = {}
+    for record in records:
+        known = runs.setdefault(record.label, {}).get(record.seed)
+        if known is None:
+            runs[record.label][record.seed] = Run(record, record.metrics())
+        elif known.record.manifest.get("digest") != record.manifest.get("digest"):
+            raise AcesimError(f"{record.folder} and {known.record.folder}: two different runs of {record.label}, "
+                              f"seed {record.seed}; compare one of them at a time")
+    return runs
+
+
+def _one_scenario(records: Sequence[RunRecord]) -> None:
+    first = records[0]
+    for record in records:
+        if record.manifest.get("scenario_hash") != first.manifest.get("scenario_hash"):
+            raise AcesimError(f"{first.folder} and {record.folder}: runs of different scenarios cannot stand in one "
+                              "table; name one study at a time (a sweep's table is its cells.csv)")
+
+
+def choose_baseline(runs: Runs, baseline: str | None) -> str | None:
+    """Return the label all others are compared with.
+
+    baseline   a label; None: full-sync if it is there, else nothing is compared with anything
+    raises     ResultMissing when the label asked for has no run
+    """
+    if baseline is None:
+        return BASELINE if BASELINE in runs else None
+    if baseline not in runs:
+        raise ResultMissing(f"baseline = {baseline}: no finished run has this label (there are: {', '.join(runs)}); "
+                            f"`acesim run SCENARIO --policy {baseline}` makes it")
+    return baseline
+
+
+def compare(records: Sequence[RunRecord], baseline: str | None = None) -> pd.DataFrame:
+    """Return one row per label: the columns of FIGURES, rho per worker group, and how many seeds there are.
+
+    A figure is the mean over seeds; `_low` and `_high` are its 95 % t interval, there where any label has several
+    seeds.  Differences, reductions and times to an accuracy are taken against the baseline's run of the same seed and
+    only then averaged.  `reached_80` .. `reached_97` count the seeds that got there; a time is the mean over those.
+    What was never reached or does not apply is NaN.  Where the scenario re-enacts the paper's Table 1 its figures
+    stand beside ours as `paper_*`; nothing is computed from them.
+
+    records    finished runs of one scenario (acesim.records.read)
+    baseline   a label; None: full-sync if it is there
+    """
+    runs = gather(records)
+    reference = choose_baseline(runs, baseline)
+    against = runs[reference] if reference else {}
+    several = any(len(seeds) > 1 for seeds in runs.values())
+    rows = [_row(label, seeds, against, several) for label, seeds in runs.items()]
+    table = pd.DataFrame(rows)
+    table.attrs["baseline"] = reference
+    return table
+
+
+def _row(label: str, seeds: Mapping[int, Run], against: Mapping[int, Run], several: bool) -> dict[str, object]:
+    each = [run_figures(run, against.get(seed)) for seed, run in seeds.items()]
+    first = next(iter(seeds.values())).record.manifest
+    policy = str(first["policy"].get("name", label))
+    row: dict[str, object] = {"label": label, "policy": policy, "seeds": len(seeds)}
+    for name in FIGURES:
+        row |= _spread(name, [figures[name] for figures in each], several)
+    for share in SHARES:
+        row[f"reached_{share}"] = sum(isfinite(figures[f"time_to_{share}_s"]) for figures in each)
+    for group in first.get("rho") or {}:
+        row[f"rho_{group}"] = interval([_number(run.record.manifest["rho"].get(group)) for run in seeds.values()]).mean
+    said = paper_row(str(first["scenario"].get("name", "")), policy)
+    if said:
+        row |= {f"paper_{name}": value for name, value in said._asdict().items()}
+    return row
+
+
+def _spread(name: str, values: Sequence[float], several: bool) -> dict[str, object]:
+    found = interval(values)
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high} if several else {name: found.mean}
+
+
+def run_figures(run: Run, baseline: Run | None) -> dict[str, float]:
+    """Return every figure of one run; those against the baseline are NaN where it has no run of this seed."""
+    page = run.record.manifest
+    up, down = _number(page.get("bytes_up")) / 1e9, _number(page.get("bytes_down")) / 1e9
+    rounds, epochs = (_number(page.get(name)) or nan for name in ("rounds", "epochs"))
+    found = {name: _number(page.get(name)) for name in
+             ("top1_percent", "perplexity", "loss_nats", "simulated_s", "sync_delay_s", "egress_cost", "worker_gb",
+              "server_gb", "drift", "epochs", "rounds")}
+    found |= {
+        "convergence_epochs": convergence_epochs(run.curve["epoch"], run.curve["top1_percent"]),
+        "gb_up_per_round": up / rounds, "gb_down_per_round": down / rounds, "gb_total": up + down,
+        "gb_per_epoch": (up + down) / epochs,
+        "region_gb": (_number(page.get("region_bytes_up")) + _number(page.get("region_bytes_down"))) / 1e9,
+        "link_gb": _number(page.get("link_bytes")) / 1e9, "egress_gb": _number(page.get("egress_bytes")) / 1e9,
+        "energy_kwh": _number(page.get("energy_joules")) / 3.6e6,
+    }
+    return found | (_against(run, found, baseline) if baseline else dict.fromkeys(RELATIVE, nan))
+
+
+RELATIVE = ("top1_difference", "gb_up_per_baseline_round", "reduction_percent", "reduction_total_percent",
+            "share_of_ideal", *(f"time_to_{share}_s" for share in SHARES), *(f"gb_to_{share}" for share in SHARES))
+"""Figures that need a baseline."""
+
+
+def _against(run: Run, own: Mapping[str, float], baseline: Run) -> dict[str, float]:
+    page, base = run.record.manifest, baseline.record.manifest
+    up, up_base = (_number(each.get("bytes_up")) / 1e9 / _number(each.get("epochs")) for each in (page, base))
+    both_base = up_base + _number(base.get("bytes_down")) / 1e9 / _number(base.get("epochs"))
+    found = {
+        "top1_difference": own["top1_percent"] - _number(base.get("top1_percent")),
+        "gb_up_per_baseline_round": up * _number(base.get("epochs")) / _number(base.get("rounds")),
+        "reduction_percent": 100 * (1 - up / up_base) if up_base else nan,
+        "reduction_total_percent": 100 * (1 - own["gb_per_epoch"] / both_base) if both_base else nan,
+        "share_of_ideal": _number(base.get("ideal_s")) / own["simulated_s"] if own["simulated_s"] else nan,
+    }
+    final, curve = settled(baseline.curve["top1_percent"].to_numpy()), run.curve
+    sent_gb = (curve["bytes_up"] + curve["bytes_down"]) / 1e9
+    for share in SHARES:
+        goal = share / 100 * final if final > 0 else nan
+        found[f"time_to_{share}_s"] = crossing(curve["time_s"], curve["top1_percent"], goal)
+        found[f"gb_to_{share}"] = crossing(sent_gb, curve["top1_percent"], goal)
+    return found
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else nan
+
+
+VIEWS = {"samples": "every policy after its whole run", "bytes": "every policy after the bytes of the thriftiest",
+         "time": "every policy after the simulated time of the fastest"}
+"""The three ways to be fair."""
+
+
+def views(records: Sequence[RunRecord], baseline: str | None = None) -> dict[str, pd.DataFrame]:
+    """Return the comparison at equal samples, at equal bytes and at equal simulated time.
+
+    At equal bytes (time) every policy is read off its curve where it has sent (lasted) as much as the one that sent
+    (lasted) least at the same seed, policies that send nothing apart.  Such a place lies before the end of the run,
+    where the learning rate has not decayed yet, so it understates what a run planned for that budget would reach.
+    """
+    return {name: view(records, name, baseline) for name in VIEWS}
+
+
+def view(records: Sequence[RunRecord], kind: str, baseline: str | None = None) -> pd.DataFrame:
+    """Return one of the views; see `views`.
+
+    raises   AcesimError for an unknown kind
+    """
+    if kind == "samples":
+        return compare(records, baseline)
+    if kind not in VIEWS:
+        raise AcesimError(f"view = {kind}: unknown view (knows: {', '.join(VIEWS)})")
+    runs = gather(records)
+    reference = choose_baseline(runs, baseline)
+    several = any(len(seeds) > 1 for seeds in runs.values())
+    budgets = _budgets(runs, kind)
+    read = {label: {seed: _read_at(run, kind, budgets[seed]) for seed, run in seeds.items()}
+            for label, seeds in runs.items()}
+    rows = [_view_row(label, found, read[reference] if reference else {}, several) for label, found in read.items()]
+    table = pd.DataFrame(rows)
+    table.attrs["baseline"] = reference
+    return table
+
+
+def _axis(run: Run, kind: str) -> pd.Series:
+    return run.curve["time_s"] if kind == "time" else (run.curve["bytes_up"] + run.curve["bytes_down"]) / 1e9
+
+
+def _budgets(runs: Runs, kind: str) -> dict[int, float]:
+    """Return for every seed the least that any policy used up, those that used nothing apart."""
+    spent: dict[int, list[float]] = {}
+    for seeds in runs.values():
+        for seed, run in seeds.items():
+            spent.setdefault(seed, []).append(float(_axis(run, kind).max()))
+    return {seed: min((value for value in values if value > 0), default=nan) for seed, values in spent.items()}
+
+
+def _read_at(run: Run, kind: str, budget: float) -> dict[str, float]:
+    axis = _axis(run, kind)
+    read = {name: at(budget, axis, run.curve[name]) for name in
+            ("top1_percent", "loss_nats", "perplexity", "epoch")}
+    return {"gb" if kind == "bytes" else "simulated_s": budget} | read
+
+
+def _view_row(label: str, found: Mapping[int, Mapping[str, float]], against: Mapping[int, Mapping[str, float]],
+              several: bool) -> dict[str, object]:
+    row: dict[str, object] = {"label": label, "seeds": len(found)}
+    for name in next(iter(found.values())):
+        row |= _spread(name, [figures[name] for figures in found.values()], several)
+    gained = [figures["top1_percent"] - against[seed]["top1_percent"] for seed, figures in found.items()
+              if seed in against]
+    return row | _spread("top1_difference", gained, several)

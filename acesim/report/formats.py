@@ -1,0 +1,97 @@
+"""The comparison as Markdown, CSV, JSON, LaTeX and HTML."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable
+
+import pandas as pd
+
+from acesim.records.manifest import plain
+from acesim.report.layout import Block, Page
+from acesim.scenario.errors import AcesimError
+
+
+def to_json(table: pd.DataFrame) -> str:
+    """Return a list of rows, one per label; what was never reached, or does not apply, is null."""
+    return json.dumps(plain(table.to_dict("records")), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """Return the tidy table; what was never reached, or does not apply, is empty."""
+    return str(table.to_csv(index=False, lineterminator="\n")).rstrip("\n")
+
+
+def to_markdown(page: Page) -> str:
+    """Return the page as Markdown tables."""
+    return "\n\n".join([*map(_markdown, page.blocks), *page.notes])
+
+
+def _markdown(block: Block) -> str:
+    rule = ["---", *["---:"] * (len(block.header) - 1)]
+    lines = [block.header, rule, *block.rows]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return f"**{block.title}**\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in cells)
+
+
+_LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+          "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--"}
+
+
+def latex_text(text: str) -> str:
+    """Spell text for LaTeX.
+
+    >>> latex_text("top_k 97 %")
+    'top\\\\_k 97 \\\\%'
+    """
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def to_latex(page: Page) -> str:
+    """Return the page as LaTeX tables; needs the package booktabs."""
+    notes = [f"% {note}" for note in page.notes]
+    return "\n\n".join([*map(_latex, page.blocks), "\n".join(notes)])
+
+
+def _latex(block: Block) -> str:
+    def line(cells: list[str]) -> str:
+        return " & ".join(map(latex_text, cells)) + r" \\"
+    spec = "l" + "r" * (len(block.header) - 1)
+    return "\n".join([r"\begin{table}", r"\centering", rf"\caption{{{latex_text(block.title)}}}",
+                      rf"\begin{{tabular}}{{{spec}}}", r"\toprule", line(block.header), r"\midrule",
+                      *map(line, block.rows), r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def to_html(page: Page) -> str:
+    """Return the page as HTML tables, without a document around them."""
+    notes = [f"<p>{html.escape(note)}</p>" for note in page.notes]
+    return "\n".join([*map(_html, page.blocks), *notes])
+
+
+def _html(block: Block) -> str:
+    def line(tag: str, cells: list[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+    body = "\n".join(line("td", row) for row in block.rows)
+    return (f"<table>\n<caption>{html.escape(block.title)}</caption>\n<thead>{line('th', block.header)}</thead>\n"
+            f"<tbody>\n{body}\n</tbody>\n</table>")
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame, Page], str]] = {
+    "markdown": lambda _, page: to_markdown(page),
+    "csv": lambda table, _: to_csv(table),
+    "json": lambda table, _: to_json(table),
+    "latex": lambda _, page: to_latex(page),
+    "html": lambda _, page: to_html(page),
+}
+"""By the name a user gives; "text" is the terminal's."""
+
+
+def render(table: pd.DataFrame, page: Page, form: str) -> str:
+    """Return the comparison in one of FORMATS.
+
+    raises   AcesimError for an unknown format
+    """
+    if form not in FORMATS:
+        raise AcesimError(f"format = {form}: unknown format (knows: text, {', '.join(FORMATS)})")
+    return FORMATS[form](table, page)

@@ -1,0 +1,206 @@
+"""The comparison as a page of plain text cells: blocks that fit a terminal, and the lines that belong below them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite, log10
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from acesim.records.read import RunRecord
+from acesim.report.compare import BASELINE, VIEWS
+from acesim.report.paper import SOURCE
+
+NOTHING = "–"
+
+
+class Block(NamedTuple):
+    """A small table: the first column is text, the others are numbers already spelt."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+class Page(NamedTuple):
+    """Blocks one below the other, then notes, a line each."""
+
+    blocks: list[Block]
+    notes: list[str]
+
+
+def number(value: float, digits: int | None = None) -> str:
+    """Spell a number: with so many decimals, or with three significant figures; thousands apart by commas.
+
+    >>> number(1.2345), number(12345.6), number(0.01234), number(44.678, 2), number(float("nan"))
+    ('1.23', '12,346', '0.0123', '44.68', '–')
+    """
+    if not isfinite(value):
+        return NOTHING
+    if digits is None:
+        digits = 2 if value == 0 else min(max(2 - int(log10(abs(value)) // 1), 0), 6)
+    return f"{value:,.{digits}f}"
+
+
+def spread(row: Mapping[str, Any], name: str, digits: int | None = None) -> str:
+    """Spell a mean and, where seeds tell, half its interval: 44.68 ± 0.21.
+
+    >>> spread({"x": 2., "x_low": 1.5, "x_high": 2.5}, "x", 1), spread({"x": 2.}, "x", 1)
+    ('2.0 ± 0.5', '2.0')
+    """
+    low, high = row.get(f"{name}_low", float("nan")), row.get(f"{name}_high", float("nan"))
+    text = number(row.get(name, float("nan")), digits)
+    return f"{text} ± {number((high - low) / 2, digits)}" if isfinite(high - low) else text
+
+
+def bounds(row: Mapping[str, Any], name: str, digits: int) -> str:
+    """Spell a difference with its sign and, where seeds tell, its interval: -0.30 [-0.52, -0.08].
+
+    >>> bounds({"x": -.3, "x_low": -.5, "x_high": -.1}, "x", 2), bounds({"x": .25}, "x", 2)
+    ('-0.30 [-0.50, -0.10]', '+0.25')
+    """
+    value = row.get(name, float("nan"))
+    if not isfinite(value):
+        return NOTHING
+    low, high = row.get(f"{name}_low", float("nan")), row.get(f"{name}_high", float("nan"))
+    return f"{value:+.{digits}f}" + (f" [{low:+.{digits}f}, {high:+.{digits}f}]" if isfinite(high - low) else "")
+
+
+Cell = Callable[[Mapping[str, Any]], str]
+
+
+def _plain(name: str, digits: int | None = None, scale: float = 1.0) -> Cell:
+    return lambda row: number(row.get(name, float("nan")) * scale, digits)
+
+
+def _hours(share: int) -> Cell:
+    """Hours to an accuracy; how many seeds got there is said where not all did."""
+    def cell(row: Mapping[str, Any]) -> str:
+        reached, seeds = row[f"reached_{share}"], row["seeds"]
+        text = number(row[f"time_to_{share}_s"] / 3600)
+        return text if reached in (0, seeds) else f"{text} ({reached}/{seeds})"
+    return cell
+
+
+def _learning(reference: str | None) -> dict[str, Cell]:
+    against = reference or "baseline"
+    return {
+        "top-1 %": lambda row: spread(row, "top1_percent", 2),
+        f"against {against}": lambda row: bounds(row, "top1_difference", 2),
+        "perplexity": lambda row: spread(row, "perplexity", 2),
+        "conv. epochs": lambda row: spread(row, "convergence_epochs", 1),
+        "h to 90 %": _hours(90),
+        "h to 97 %": _hours(97),
+    }
+
+
+def _cost() -> dict[str, Cell]:
+    return {
+        "GB up/round": _plain("gb_up_per_round"),
+        "down/round": _plain("gb_down_per_round"),
+        "total TB": _plain("gb_total", scale=1e-3),
+        "less up %": _plain("reduction_percent", 1),
+        "less all %": _plain("reduction_total_percent", 1),
+        "hours": _plain("simulated_s", scale=1 / 3600),
+        "of ideal %": _plain("share_of_ideal", scale=100),
+        "sync delay s": _plain("sync_delay_s"),
+        "kWh": _plain("energy_kwh"),
+    }
+
+
+def _places() -> dict[str, Cell]:
+    return {
+        "worker GB": _plain("worker_gb"),
+        "server GB": _plain("server_gb"),
+        "region TB": _plain("region_gb", scale=1e-3),
+        "links TB": _plain("link_gb", scale=1e-3),
+        "egress TB": _plain("egress_gb", scale=1e-3),
+        "egress cost": _plain("egress_cost"),
+        "TB to 97 %": _plain("gb_to_97", scale=1e-3),
+        "drift": _plain("drift"),
+    }
+
+
+def _beside_paper() -> dict[str, Cell]:
+    return {
+        "GB up*": _plain("gb_up_per_baseline_round", 1), "paper GB": _plain("paper_gb", 1),
+        "top-1 %": _plain("top1_percent", 1), "paper top-1": _plain("paper_top1_percent", 1),
+        "perplexity": _plain("perplexity", 1), "paper ppl.": _plain("paper_perplexity", 1),
+        "epochs": _plain("convergence_epochs", 1), "paper epochs": _plain("paper_convergence_epochs", 0),
+    }
+
+
+def _block(title: str, table: pd.DataFrame, columns: Mapping[str, Cell]) -> Block:
+    """Lay out the columns that have anything to say."""
+    rows = table.to_dict("records")
+    cells = {head: [cell(row) for row in rows] for head, cell in columns.items()}
+    kept = {head: column for head, column in cells.items() if set(column) != {NOTHING}}
+    lines = [[str(row["label"]), *(column[place] for column in kept.values())] for place, row in enumerate(rows)]
+    return Block(title, ["policy", *kept], lines)
+
+
+def comparison_page(table: pd.DataFrame, records: Sequence[RunRecord]) -> Page:
+    """Lay out what `compare` found: learning, cost, where the bytes went, and the paper's table where it applies."""
+    seeds = int(table["seeds"].max())
+    how = f"mean ± half the 95 % interval over {seeds} seeds" if seeds > 1 else "one seed: no intervals"
+    blocks = [_block(f"What was learned ({how})", table, _learning(table.attrs.get("baseline"))),
+              _block("What it cost (all workers together, nominal bytes)", table, _cost()),
+              _block("Where it went", table, _places())]
+    if "paper_gb" in table:
+        blocks.append(_block("Beside the paper's Table 1", table, _beside_paper()))
+    return Page([block for block in blocks if len(block.header) > 1], notes(table, records))
+
+
+def notes(table: pd.DataFrame, records: Sequence[RunRecord]) -> list[str]:
+    """Say what the figures are of, and what to measure them against."""
+    first = records[0].manifest
+    lines = [_scales(first), _rho(table), _yardsticks(table, first)]
+    if table.attrs.get("baseline") is None:
+        lines.append(f"no run of {BASELINE}: nothing is compared with a baseline (choose one with --baseline)")
+    if "paper_gb" in table:
+        lines.append(f"paper: {SOURCE}; * GB up for the samples of one full-sync round, the unit of that table")
+    return [line for line in lines if line]
+
+
+def _scales(page: Mapping[str, Any]) -> str:
+    trained, timed = page.get("parameters"), page.get("nominal_parameters")
+    if trained is None or timed is None:
+        return ""
+    if trained == timed:
+        return f"accuracy, time and bytes are of one model of {trained:,} parameters"
+    return (f"accuracy is the proxy's ({trained:,} parameters); time and bytes are the nominal model's "
+            f"({timed:,} parameters)")
+
+
+def _rho(table: pd.DataFrame) -> str:
+    names = [name for name in table.columns if name.startswith("rho_")]
+    if not names:
+        return ""
+    row = table.iloc[0]
+    shown = ", ".join(f"{name.removeprefix('rho_')} {number(float(row[name]))}" for name in names)
+    return f"rho (communication over computation of a dense round): {shown}"
+
+
+def _yardsticks(table: pd.DataFrame, page: Mapping[str, Any]) -> str:
+    known = {name: value for name, value in (page.get("yardsticks") or {}).items() if isinstance(value, (int, float))}
+    if not known:
+        return ""
+    marks = ", ".join(f"{name} {number(float(value), 3)}" for name, value in known.items())
+    losses = ", ".join(f"{row['label']} {number(row['loss_nats'], 3)}" for row in table.to_dict("records"))
+    return f"loss (nats): {losses}; counted models on the same windows: {marks}"
+
+
+def view_page(table: pd.DataFrame, kind: str) -> Page:
+    """Lay out a view at equal bytes or equal time."""
+    spent: Cell = _plain("gb", scale=1e-3) if kind == "bytes" else _plain("simulated_s", scale=1 / 3600)
+    columns = {
+        "after TB" if kind == "bytes" else "after hours": spent,
+        "epochs": _plain("epoch", 1),
+        "top-1 %": lambda row: spread(row, "top1_percent", 2),
+        f"against {table.attrs.get('baseline') or 'baseline'}": lambda row: bounds(row, "top1_difference", 2),
+        "perplexity": lambda row: spread(row, "perplexity", 2),
+    }
+    note = ("read off the curves before the end of a run, so before the learning rate has decayed: a run planned for "
+            "this budget would do better")
+    return Page([_block(f"At equal {kind}: {VIEWS[kind]}", table, columns)], [note])

@@ -1,0 +1,366 @@
+"""The facts of a scenario: frozen, checked, in SI units.  What a whole scenario must fulfil is in rules.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from acesim.scenario import defaults
+from acesim.scenario.base import Fact, Flag, Positive, Real, Text, Whole, is_yaml
+from acesim.scenario.labels import folder, labels, name_rule
+from acesim.scenario.nominal import Layer, Nominal
+from acesim.scenario.units import Range
+
+__all__ = ["Access", "Corpus", "Fact", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal", "OptimizerSpec",
+           "PolicySpec", "QuadraticTask", "Range", "Scenario", "Server", "Servers", "Stop", "Task",
+           "TransformerSpec", "WorkerGroup"]
+
+NonNegative = Annotated[float, Field(strict=True, ge=0)]
+AboveZero = Annotated[float, Field(strict=True, gt=0)]
+BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
+
+
+class Stop(Fact):
+    """When a run ends: at the first of these that comes true.  An epoch is steps_per_epoch local steps a worker."""
+
+    epochs: AboveZero | None = None
+    simulated_time_s: Annotated[float, Field(gt=0)] | None = None
+    total_bytes: Annotated[float, Field(gt=0)] | None = None
+    target_accuracy_percent: Annotated[float, Field(gt=0, le=100)] | None = None
+
+    @field_validator("epochs")
+    @classmethod
+    def _known_length(cls, epochs: float | None) -> float:
+        if epochs is None:
+            raise ValueError("must be given: learning rates fall over the epochs; the others may only stop earlier")
+        return epochs
+
+    @model_validator(mode="before")
+    @classmethod
+    def _epochs_always_checked(cls, data: Any) -> Any:
+        return {"epochs": None, **data} if isinstance(data, Mapping) else data
+
+
+class Corpus(Fact):
+    """Where text comes from: the docstrings of the Python that runs this, or files of one's own (a glob)."""
+
+    source: Literal["python-docs"] | None = None
+    files: Text | None = None
+    split: Literal["by-document"] = "by-document"
+    held_out: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exactly_one(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        source, files = data.get("source"), data.get("files")
+        if source is not None and files is not None:
+            raise ValueError("give either source or files, not both")
+        return {**data, "source": "python-docs"} if source is None and files is None else data
+
+
+class TransformerSpec(Fact):
+    """The model that is trained: a decoder-only Transformer over characters."""
+
+    layers: Positive = 2
+    d_model: Positive = 48
+    heads: Positive = 3
+    context: Positive = 32
+    mlp_ratio: Positive = 4
+    norm: Literal["rms", "layer"] = "rms"
+    activation: Literal["relu2", "relu", "gelu", "gelu-tanh"] = "relu2"
+    tied: Flag = True
+    vocabulary: Annotated[int, Field(strict=True, ge=2)] = 96
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> TransformerSpec:
+        if self.d_model % self.heads:
+            raise ValueError(f"d_model {self.d_model} cannot be shared evenly by {self.heads} heads; "
+                             f"d_model must be a multiple of heads")
+        return self
+
+
+class OptimizerSpec(Fact):
+    """The server's rule for policies that send gradients; the learning rate is the peak after the warm-up."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: AboveZero = 8e-3
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warm_up_rounds: int = 20
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
+    eps: AboveZero = 1e-8
+    weight_decay: NonNegative = 0.01
+    momentum: BelowOne = 0.0
+    nesterov: Flag = False
+
+    @model_validator(mode="after")
+    def _no_idle_settings(self) -> OptimizerSpec:
+        if self.name == "adamw" and (self.momentum or self.nesterov):
+            raise ValueError("momentum and nesterov belong to sgd; adamw has betas")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum > 0")
+        return self
+
+
+class LanguageModelTask(Fact):
+    """Next-character prediction.  batch_size: sequences a worker and step."""
+
+    kind: Literal["language-model"] = "language-model"
+    corpus: Corpus = Field(default_factory=lambda: Corpus(source="python-docs"))
+    model: TransformerSpec = TransformerSpec()
+    optimizer: OptimizerSpec = OptimizerSpec()
+    batch_size: Positive = 1
+    steps_per_epoch: Positive = 24
+    scored_characters: Positive = 40_000
+
+
+class QuadraticTask(Fact):
+    """A quadratic bowl for each worker, with a known optimum.
+
+    condition       largest over smallest curvature
+    heterogeneity   distance of the workers' own optima from the common one
+    noise           standard deviation of a gradient's entries at batch size 1
+    """
+
+    kind: Literal["quadratic"] = "quadratic"
+    dimension: Positive = 64
+    condition: Annotated[float, Field(strict=True, ge=1)] = 10.0
+    heterogeneity: NonNegative = 1.0
+    noise: NonNegative = 0.1
+    batch_size: Positive = 1
+    steps_per_epoch: Positive = 24
+    optimizer: OptimizerSpec = OptimizerSpec()
+
+
+def _kind(task: Any) -> Any:
+    return task.get("kind", "language-model") if isinstance(task, Mapping) else getattr(task, "kind", None)
+
+
+Task = Annotated[Annotated[LanguageModelTask, Tag("language-model")] | Annotated[QuadraticTask, Tag("quadratic")],
+                 Discriminator(_kind)]
+
+
+class Access(Fact):
+    """A worker's own link.  A range is drawn once per worker; None means what is usual for the kind.
+
+    kind                  how the link's rate changes in time; "datacenter" and "constant" do not
+    downlink, uplink      rates; with a downlink alone the uplink follows the kind's measured relation
+    rtt                   round trip; one way is half of it
+    trace, offset, end    for kind trace: a file, where in it to start, and what comes after its end
+    """
+
+    kind: Literal["datacenter", "fixed", "wifi", "3g", "lte", "5g", "5g-mmwave", "satellite", "constant", "trace"]
+    downlink_bytes_per_s: Range | None = None
+    uplink_bytes_per_s: Range | None = None
+    rtt_s: Range | None = None
+    trace: Text | None = None
+    offset_s: float = 0.0
+    end: Literal["loop", "hold", "error"] = "loop"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, data: Any) -> Any:
+        """Fill in the data centre's own network, and kind trace where a trace is given."""
+        if not isinstance(data, Mapping):
+            return data
+        filled = dict(data)
+        if filled.get("trace") is not None:
+            filled.setdefault("kind", "trace")
+        if filled.get("kind") == "datacenter":
+            for name, usual in (("downlink_bytes_per_s", "10 Gbps"), ("uplink_bytes_per_s", "10 Gbps"),
+                                ("rtt_s", "0.5 ms")):
+                if filled.get(_key(name)) is None and filled.get(name) is None:
+                    filled.pop(name, None)
+                    filled[_key(name)] = usual
+        return filled
+
+    @model_validator(mode="after")
+    def _no_idle_settings(self) -> Access:
+        if self.kind == "trace" and self.trace is None:
+            raise ValueError("kind trace needs a file: write for example {kind: trace, trace: links/tram.csv}")
+        if self.kind != "trace" and self.trace is not None:
+            raise ValueError(f"a trace is for kind trace, not {self.kind}; leave one of the two out")
+        if self.kind != "trace" and (self.offset_s or self.end != "loop"):
+            raise ValueError(f"offset and end are for kind trace, not {self.kind}; leave them out")
+        if self.kind == "constant" and self.downlink_bytes_per_s is None:
+            raise ValueError("kind constant has no usual rate: write for example downlink: 20 Mbps")
+        return self
+
+
+def _key(attribute: str) -> str:
+    alias = Access.model_fields[attribute].alias
+    return attribute if alias is None else alias
+
+
+class WorkerGroup(Fact):
+    """Workers that are alike.  tier: "cloud" when they sit in the data centre, else "edge", unless it is given."""
+
+    name: Annotated[Text, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+    count: Positive
+    device: Text
+    access: Access
+    tier: Literal["cloud", "edge"] = "edge"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_tier(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or data.get("tier") is not None:
+            return data
+        return {**data, "tier": "cloud" if _kind_of_access(data.get("access")) == "datacenter" else "edge"}
+
+
+def _kind_of_access(access: Any) -> Any:
+    return access.get("kind") if isinstance(access, Mapping) else getattr(access, "kind", None)
+
+
+def _transport(value: Any) -> Any:
+    if value == "tcp":
+        raise ValueError("TCP is not simulated yet; write fluid (max-min fair sharing)")
+    return value
+
+
+class NetworkSpec(Fact):
+    """What lies between the workers' own links.
+
+    region_downlink   None: as region_uplink
+    fabric            the data centre's own network
+    trace_step        generated rates are constant this long, and repeat after trace_period
+    """
+
+    regions: Positive = 4
+    region_uplink_bytes_per_s: Range = Range(62.5e6, 62.5e6)
+    region_downlink_bytes_per_s: Range | None = None
+    region_rtt_s: Range = Range(0, 0)
+    cloud_ingress_bytes_per_s: Range = Range(1.25e9, 1.25e9)
+    cloud_egress_bytes_per_s: Range = Range(1.25e9, 1.25e9)
+    fabric_bytes_per_s: Range = Range(12.5e9, 12.5e9)
+    transport: Annotated[Literal["fluid"], BeforeValidator(_transport)] = "fluid"
+    message_header_bytes: int = 64
+    trace_step_s: Annotated[float, Field(gt=0)] = 1.0
+    trace_period_s: Annotated[float, Field(gt=0)] = 1024.0
+
+    @model_validator(mode="after")
+    def _whole_period(self) -> NetworkSpec:
+        steps = self.trace_period_s / self.trace_step_s
+        if steps < 1 or abs(steps - round(steps)) > 1e-9 * steps:
+            raise ValueError(f"trace_period must be a multiple of trace_step, not {steps:g} of them")
+        return self
+
+
+class Server(Fact):
+    """The device a server runs on."""
+
+    device: Text
+
+
+class Servers(Fact):
+    """Every region has a server of its own, and the cloud has one."""
+
+    region: Server = Server(device="n100")
+    cloud: Server = Server(device="a100")
+
+
+def _parameter(value: Any) -> Any:
+    """Let through what a recipe may be given: a number, text, true or false, null, or a list of these."""
+    if isinstance(value, list | tuple):
+        return [_parameter(part) for part in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and abs(value) < float("inf"):
+        return value
+    raise ValueError("must be a finite number, text, true, false, null, or a list of these")
+
+
+class PolicySpec(Fact):
+    """A policy with its parameters: in YAML a name, or a mapping of `name`, `label` and every parameter beside them.
+
+    >>> PolicySpec(name="top-k", parameters={"ratio": 0.3}).folder
+    'top-k'
+    """
+
+    name: Text
+    label: str = ""
+    parameters: dict[str, Annotated[Any, AfterValidator(_parameter)]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: Any, info: ValidationInfo) -> Any:
+        if isinstance(data, str):
+            return {"name": data, "label": data}
+        if not isinstance(data, Mapping) or ("parameters" in data and not is_yaml(info)):
+            return data
+        own = {key: data[key] for key in ("name", "label") if key in data}
+        return {**own, "parameters": {key: data[key] for key in data if key not in own}}
+
+    @property
+    def folder(self) -> str:
+        """The label as the name of a folder."""
+        return folder(self.label or self.name)
+
+
+def _named_folder(name: str) -> str:
+    rule = name_rule(name)
+    if rule is not None:
+        raise ValueError(rule)
+    return name
+
+
+class Scenario(Fact):
+    """Everything that a run depends on, apart from the policy and the seed it is played with."""
+
+    name: Annotated[Text, AfterValidator(_named_folder)]
+    description: str = ""
+    seeds: Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    stop: Stop = Field(default_factory=lambda: defaults.defaults()["stop"], validate_default=True)
+    task: Task = LanguageModelTask()
+    workers: Annotated[tuple[WorkerGroup, ...], Field(min_length=1)] = Field(
+        default_factory=defaults.workers, validate_default=True)
+    nominal: Nominal = Field(default_factory=defaults.nominal, validate_default=True)
+    network: NetworkSpec = NetworkSpec()
+    servers: Servers = Servers()
+    policies: Annotated[tuple[PolicySpec, ...], Field(min_length=1)] = Field(
+        default_factory=defaults.policies, validate_default=True)
+    currency: Annotated[Text, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+
+    @field_validator("nominal")
+    @classmethod
+    def _proxy_extents(cls, nominal: Nominal, info: ValidationInfo) -> Nominal:
+        """Where the proxy itself is timed, its own batch, width and depth are the usual ones."""
+        task = info.data.get("task")
+        if not nominal.is_proxy or task is None:
+            return nominal
+        text = isinstance(task, LanguageModelTask)
+        tokens = task.batch_size * (task.model.context if text else 1)
+        return nominal.model_copy(update={
+            "tokens_per_step": {"cloud": tokens, "edge": tokens, **nominal.tokens_per_step},
+            "width": nominal.width or (task.model.d_model if text else None),
+            "depth": nominal.depth or (task.model.layers if text else None)})
+
+    @field_validator("policies")
+    @classmethod
+    def _labelled(cls, policies: tuple[PolicySpec, ...]) -> tuple[PolicySpec, ...]:
+        found = labels([(policy.name, policy.label or None, policy.parameters) for policy in policies])
+        return tuple(policy.model_copy(update={"label": label})
+                     for policy, label in zip(policies, found, strict=True))
+
+    @model_validator(mode="after")
+    def _hangs_together(self, info: ValidationInfo) -> Scenario:
+        from acesim.scenario.rules import problems  # the rules speak of scenarios, so they come after them
+
+        if not is_yaml(info):  # the loader asks itself, to name a line for each
+            found = list(problems(self))
+            if found:
+                raise ValueError("; ".join(str(problem) for problem in found))
+        return self

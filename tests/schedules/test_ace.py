@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests_support import groups, view
+
+from acesim.scenario.errors import PolicyError
+from acesim.schedules import AceSchedule, Attention
+from acesim.schedules.ace import edge_median
+from acesim.schedules.attention import contribution, rank_correlation, statistics
+
+GROUPS = groups(8, 8, 4, 12)
+DENSE = 4000
+
+
+def schedule(**changes):
+    return AceSchedule(DENSE, Attention(GROUPS), **changes)
+
+
+def test_budgets_follow_equation_5():
+    ace = schedule(c_min=2, c_max=16, beta=1, warm_up=0)
+    bandwidth = np.array([1e9, 1e6, 2e6, 0.5e6])
+    plan, _ = ace.plan(view(4, bandwidth_bytes_per_s=bandwidth), ace.init(view(4), np.random.default_rng(0)))
+    factor = 2 + 14 * np.exp(-bandwidth / 1e6)  # median of the three edge workers is 1e6
+    np.testing.assert_allclose([level.nbytes for level in plan.levels], DENSE / factor)
+
+
+def test_the_cloud_stays_out_of_the_median():
+    assert edge_median(np.array([1e9, 1.0, 2.0, 3.0]), np.array(["cloud", "edge", "edge", "edge"])) == 2.0
+
+
+def test_before_anything_is_measured_all_is_sent_whole():
+    ace = schedule(warm_up=0)
+    plan, _ = ace.plan(view(3), ace.init(view(3), np.random.default_rng(0)))
+    assert all(level.nbytes >= DENSE for level in plan.levels)
+
+
+def test_the_warm_up_sends_whole_gradients_even_on_known_links():
+    ace = schedule(warm_up=2)
+    known = view(3, round=1, bandwidth_bytes_per_s=np.full(3, 1e3))
+    plan, _ = ace.plan(known, ace.init(known, np.random.default_rng(0)))
+    assert all(level.nbytes >= DENSE for level in plan.levels)
+
+
+def test_a_deadline_cuts_budgets():
+    ace = schedule(c_min=1, c_max=1, warm_up=0, deadline_s=2.0)
+    plan, _ = ace.plan(view(3, bandwidth_bytes_per_s=np.array([1e9, 100.0, 200.0])), ace.init(view(3), None))
+    assert [level.nbytes for level in plan.levels[1:]] == [200.0, 400.0]
+
+
+@given(st.lists(st.floats(1e2, 1e9), min_size=2, max_size=8), st.floats(0.1, 4))
+def test_a_faster_worker_never_gets_a_smaller_budget(rates, beta):
+    ace = schedule(warm_up=0, beta=beta)
+    budgets = np.array(ace.budgets(np.array(sorted(rates)), float(np.median(rates)), 5))
+    assert (np.diff(budgets) >= 0).all()
+    assert (budgets >= DENSE / 16 * (1 - 1e-12)).all()
+    assert (budgets <= DENSE / 2 * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize(("changes", "rule"), [
+    ({"c_min": 0.5}, "1 <= c_min <= c_max"), ({"c_min": 5, "c_max": 4}, "1 <= c_min <= c_max"),
+    ({"beta": -1}, "beta = -1"), ({"deadline_s": 0}, "deadline_s = 0"), ({"keep": 2}, "top_p = 2")])
+def test_bad_values_are_named(changes, rule):
+    with pytest.raises(PolicyError, match=rule):
+        schedule(**changes)
+
+
+def test_the_predictor_learns_which_groups_matter():
+    """Importance that follows structure only (magnitudes are alike) must be found by the structural branch."""
+    attention, rng = Attention(GROUPS, learning_rate=0.05), np.random.default_rng(0)
+    state = attention.init()
+    label = np.array([1.0, 2 / 3, 0.0, 1 / 3])
+    for _ in range(300):
+        state = attention.learn(label, attention.observe(rng.standard_normal(32).astype(np.float32), state))
+    assert rank_correlation(attention.predict(state), label) == pytest.approx(1.0)
+
+
+def test_the_gradient_of_the_predictor_is_that_of_its_loss():
+    """One Adam step from zero moments moves every weight against the sign of the numerical gradient."""
+    attention, rng = Attention(GROUPS), np.random.default_rng(1)
+    state = attention.observe(rng.standard_normal(32).astype(np.float32), attention.init())
+    state = state._replace(weights=rng.standard_normal(state.weights.size) * 0.3)
+    label = np.array([0.1, 0.9, 0.4, 0.6])
+
+    def loss(weights):
+        return np.mean((attention.predict(state._replace(weights=weights)) - label) ** 2)
+    eye = np.eye(state.weights.size) * 1e-6
+    numeric = np.array([(loss(state.weights + e) - loss(state.weights - e)) / 2e-6 for e in eye])
+    learned = attention.learn(label, state)
+    np.testing.assert_allclose(learned.first / 0.1, numeric, rtol=1e-5, atol=1e-9)
+
+
+def test_contribution_is_ranked_to_the_unit_interval():
+    update = np.repeat(np.array([3.0, 1.0, 0.0, 2.0], np.float32), [8, 8, 4, 12])
+    np.testing.assert_allclose(contribution(update, -update, GROUPS), [1.0, 1 / 3, 0.0, 2 / 3])
+
+
+def test_statistics_by_hand():
+    vector = np.zeros(32, np.float32)
+    vector[:8] = [1, -1] * 4
+    magnitude, variance = statistics(vector, GROUPS)
+    np.testing.assert_allclose(magnitude, [1, 0, 0, 0])
+    np.testing.assert_allclose(variance, [1, 0, 0, 0])
+
+
+def test_rank_correlation_of_a_constant_is_zero():
+    assert rank_correlation(np.ones(4), np.arange(4.0)) == 0.0
+
+
+def test_the_plan_reports_both_correlations_from_the_second_round_on():
+    ace, rng = schedule(), np.random.default_rng(2)
+    state = ace.init(view(3), rng)
+    for round_number in range(3):
+        update = rng.standard_normal(32).astype(np.float32)
+        seen = view(3, round=round_number, update=None if round_number == 0 else update, step=-update)
+        plan, state = ace.plan(seen, state)
+    assert set(plan.report) == {"rank_correlation", "rank_correlation_magnitude"}
+    assert plan.nbytes == 4 * len(GROUPS) + 4
