@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +23,7 @@ Shapes = tuple[tuple[int, ...], ...]
 Generator = np.random.Generator
 
 
+@lru_cache(maxsize=1024)
 def size_of(shapes: Shapes) -> int:
     """Count the entries of all tensors together.
 

@@ -1,1 +1,16 @@
 """Turns a vector into a payload with an honest byte count, and back."""
+
+from acesim.compressors.base import CompressorBase
+from acesim.compressors.dense import Dense, buckets
+from acesim.compressors.feedback import ErrorFeedback
+from acesim.compressors.grouped import Grouped
+from acesim.compressors.knapsack import solve_exact, solve_greedy, solve_uniform
+from acesim.compressors.menu import DEFAULT_MENU
+from acesim.compressors.qsgd import QSGD
+from acesim.compressors.silent import Silent
+from acesim.compressors.topk import TopK
+from acesim.compressors.uniform import Uniform
+from acesim.seam import Budget
+
+__all__ = ["DEFAULT_MENU", "QSGD", "Budget", "CompressorBase", "Dense", "ErrorFeedback", "Grouped", "Silent",
+           "TopK", "Uniform", "buckets", "solve_exact", "solve_greedy", "solve_uniform"]

@@ -1,4 +1,4 @@
-"""What every compressor does alike, written once: byte totals, declared work, the fused encode-and-decode, refusals."""
+"""What every compressor does alike, written once: totals, declared work, encoding with decoding, refusals."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.scenario.errors import PolicyError
-from acesim.seam import Generator, Payload, Shapes, Vector, Wire, Work
+from acesim.seam import Chunk, Generator, Payload, Shapes, Vector, Wire, Work
 
 
 class CompressorBase(ABC):
-    """The mechanics under `acesim.seam.Compressor`; a member writes encode, decode, wire, serialise and deserialise.
+    """The mechanics under `acesim.seam.Compressor`; a member writes encode, decode, wire, serialise and
+    deserialise.
 
     The flags are plain attributes, so that a member states only what differs.  `contractive` promises
-    |x - decode(encode(x))|^2 <= |x|^2 for every x, and < as soon as a level that sends anything is chosen and x
-    is not below the smallest number of the format: what a payload leaves behind never grows by itself, which is all
-    that error feedback needs.
+    |x - decode(encode(x))|^2 <= |x|^2 for every x, and < as soon as a level that sends anything is chosen and
+    x is not below the smallest number of the format: what a payload leaves behind never grows by itself,
+    which is all that error feedback needs.
     """
 
     linear: bool = False
     lossless: bool = False
     contractive: bool = False
+    chunks: tuple[Chunk, ...] = ()
 
     def init(self, size: int) -> Any:
         """Return the state for vectors of `size` entries: none."""
@@ -47,7 +49,7 @@ class CompressorBase(ABC):
 
     @abstractmethod
     def deserialise(self, data: bytes, size: int) -> Any:
-        """Read a body of `size` entries from the bytes of `serialise`; the message header tells their number."""
+        """Read a body of `size` entries from the bytes of `serialise`, whose length is known."""
 
     @abstractmethod
     def declared(self) -> tuple[Work, Work]:
@@ -55,7 +57,7 @@ class CompressorBase(ABC):
 
     def encode_decoded(self, vector: Vector, level: Any, rng: Generator | None,
                        state: Any) -> tuple[Payload, Vector, Any]:
-        """Return (payload, what the receiver will decode, state); members override it where that saves a decode."""
+        """Return (payload, what the receiver will decode, state); overridden where that saves a decode."""
         payload, state = self.encode(vector, level, rng, state)
         return payload, self.decode(payload.body, vector.size), state
 
@@ -77,12 +79,12 @@ class CompressorBase(ABC):
     def refuse_level(self, level: Any) -> None:
         """Raise PolicyError when a level is given to a compressor that has only one."""
         if level is not None:
-            raise PolicyError(f"{self!r}.encode: level = {level!r}: this compressor has no levels; pass None, or "
-                              f"choose one that has, for example TopK or Grouped")
+            raise PolicyError(f"{self!r}.encode: level = {level!r}: this compressor has no levels; pass "
+                              f"None, or choose one that has, for example TopK or Grouped")
 
     def sent(self, body: Any, size: int, measure: Any) -> Payload:
         """Return the payload of a body, its bytes counted by `wire`."""
-        return Payload(body, self.nbytes(((size,),), measure), (), measure)
+        return Payload(body, self.nbytes(((size,),), measure), self.chunks, measure)
 
 
 def squares(vector: Vector, starts: NDArray[np.int64], place: str) -> NDArray[np.float32]:
@@ -94,6 +96,11 @@ def squares(vector: Vector, starts: NDArray[np.int64], place: str) -> NDArray[np
         sums: NDArray[np.float32] = np.add.reduceat(vector * vector, starts)
         finite = np.isfinite(sums.sum(dtype=np.float64))
     if not finite:
-        raise PolicyError(f"{place}: the vector holds NaN, infinity or entries above 1e19: training has diverged; "
-                          f"lower the learning rate")
+        raise PolicyError(f"{place}: the vector holds NaN, infinity or entries above 1e19: training has "
+                          f"diverged; lower the learning rate")
     return sums
+
+
+def means(magnitudes: Vector, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> Vector:
+    """Return the mean of every block [G] as float32."""
+    return np.asarray(np.add.reduceat(magnitudes, starts) / sizes, np.float32)

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.compressors.base import CompressorBase
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Chunk, Generator, Payload, Shapes, Vector, Wire, Work, size_of
-
-from .base import CompressorBase
 
 FP16_LARGEST = np.float32(65504)
 
@@ -20,9 +19,10 @@ FP16_LARGEST = np.float32(65504)
 class Dense(CompressorBase):
     """Send every entry.
 
-    dtype    "fp32" (lossless, linear), "bf16" (8 bits of exponent, 7 of fraction, rounded to nearest even) or "fp16"
-             (saturates at 65504; entries below 2^-25 are lost, never amplified)
-    chunks   parts that may leave before the backward pass has ended, see `buckets`; () is one chunk at its end
+    dtype    "fp32" (lossless, linear), "bf16" (8 bits of exponent, 7 of fraction, rounded to nearest even) or
+             "fp16" (saturates at 65504; entries below 2^-25 are lost, never amplified)
+    chunks   parts that may leave before the backward pass has ended, see `buckets`; () is one chunk at its
+             end
     body     float32 [P]; uint16 [P] (the upper half of each float32); float16 [P]
     nbytes   4 P, 2 P, 2 P
     raises   PolicyError when dtype is unknown or a level is given
@@ -40,12 +40,12 @@ class Dense(CompressorBase):
             raise PolicyError(f"Dense.dtype = {self.dtype!r}: must be 'fp32', 'bf16' or 'fp16'")
         exact = self.dtype == "fp32"
         for flag, value in (("linear", exact), ("lossless", exact), ("contractive", True)):
-            object.__setattr__(self, flag, value)  # the seam wants plain attributes; only these follow from dtype
+            object.__setattr__(self, flag, value)  # follow from dtype; the seam wants plain attributes
 
     def encode(self, vector: Vector, level: Any, rng: Generator | None, state: Any) -> tuple[Payload, Any]:
         """Return every entry in `dtype`; rng and state are not used."""
         self.refuse_level(level)
-        return self.sent(self._narrowed(vector), vector.size, None)._replace(chunks=self.chunks), state
+        return self.sent(self._narrowed(vector), vector.size, None), state
 
     def decode(self, body: NDArray[Any], size: int) -> Vector:
         """Return the entries as float32 [P], never a view of the body."""
@@ -67,7 +67,7 @@ class Dense(CompressorBase):
         return np.frombuffer(data, spelling, size).astype(np.dtype(spelling).newbyteorder("="))
 
     def declared(self) -> tuple[Work, Work]:
-        """fp32: none, the vector leaves as it lies; else one pass that reads 4 bytes and writes 2, or the reverse."""
+        """fp32: none, the vector leaves as it lies; else a pass that reads 4 bytes and writes 2, or back."""
         if self.lossless:
             return Work(), Work()
         return Work(bytes=6.0, flops=3.0), Work(bytes=6.0, flops=1.0)
@@ -100,9 +100,10 @@ def _upper_half(vector: Vector) -> NDArray[np.uint16]:
 def buckets(nominal_shapes: Shapes, bytes_per_entry: int, bucket_bytes: float) -> tuple[Chunk, ...]:
     """Return the chunks of a dense payload whose buckets fill as the backward pass goes, last tensor first.
 
-    A bucket takes whole tensors until it holds `bucket_bytes` or more: a gradient exists only when its tensor's is
-    done.  The backward pass is taken to spend equal time on every parameter, so a bucket is ready after the share of
-    the parameters that lie behind its first tensor, that tensor included; the last bucket at 1.0.
+    A bucket takes whole tensors until it holds `bucket_bytes` or more: a gradient exists only when its
+    tensor's is done.  The backward pass is taken to spend equal time on every parameter, so a bucket is ready
+    after the share of the parameters that lie behind its first tensor, that tensor included; the last bucket
+    at 1.0.
 
     nominal_shapes    of the model's tensors, first layer first
     bytes_per_entry   4 for fp32, 2 for bf16 and fp16
@@ -115,8 +116,8 @@ def buckets(nominal_shapes: Shapes, bytes_per_entry: int, bucket_bytes: float) -
     """
     total = size_of(nominal_shapes)
     if total <= 0 or bytes_per_entry <= 0 or not bucket_bytes > 0:
-        raise PolicyError(f"buckets: {total} entries of {bytes_per_entry} bytes in buckets of {bucket_bytes} bytes: "
-                          f"all must be > 0")
+        raise PolicyError(f"buckets: {total} entries of {bytes_per_entry} bytes in buckets of {bucket_bytes} "
+                          f"bytes: all must be > 0")
     chunks: list[Chunk] = []
     filled = done = 0
     for shape in reversed(nominal_shapes):

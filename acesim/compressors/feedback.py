@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from acesim.compressors.base import CompressorBase
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Generator, Payload, Shapes, Vector, Wire, Work
-
-from .base import CompressorBase
 
 
 class FeedbackState(NamedTuple):
@@ -28,7 +27,8 @@ class ErrorFeedback(CompressorBase):
     With gamma = 1 nothing is ever lost: sum of what was decoded + e = sum of the vectors.
 
     inner     a contractive compressor.  Others are refused: with an unbiased one such as QSGD the residual is
-              multiplied in every round, not reduced (1e4 to 1e10 times the gradient within 200 rounds, tried).
+              multiplied in every round, not reduced (1e4 to 1e10 times the gradient within 200 rounds,
+              tried).
     gamma     share of the residual that is added again, in (0, 1]
     level     the inner compressor's
     body      the inner compressor's
@@ -42,12 +42,12 @@ class ErrorFeedback(CompressorBase):
 
     def __post_init__(self) -> None:
         if not self.inner.contractive:
-            raise PolicyError(f"ErrorFeedback.inner = {self.inner!r}: must be contractive, or the residual grows "
-                              f"without bound; take TopK, Uniform or Grouped, or use {type(self.inner).__name__} alone")
+            raise PolicyError(f"ErrorFeedback.inner = {self.inner!r}: must be contractive, or the residual "
+                              f"grows without bound; take TopK, Uniform or Grouped instead")
         if not 0 < self.gamma <= 1:
             raise PolicyError(f"ErrorFeedback.gamma = {self.gamma!r}: must be in (0, 1]")
-        for flag in ("linear", "lossless"):
-            object.__setattr__(self, flag, getattr(self.inner, flag))  # plain attributes, as the seam wants them
+        for flag in ("linear", "lossless", "chunks"):
+            object.__setattr__(self, flag, getattr(self.inner, flag))  # the seam wants plain attributes
 
     def init(self, size: int) -> FeedbackState:
         """Return an empty residual and the inner state."""
@@ -67,7 +67,7 @@ class ErrorFeedback(CompressorBase):
         return payload, decoded, FeedbackState(np.subtract(due, decoded, out=due), inner)
 
     def give_back(self, body: Any, size: int, state: FeedbackState) -> FeedbackState:
-        """Return the state after a payload was not used: its content joins the residual, so that no mass is lost."""
+        """Return the state after a payload was not used: its content joins the residual again."""
         return state._replace(residual=state.residual + self.inner.decode(body, size))
 
     def decode(self, body: Any, size: int) -> Vector:
@@ -87,8 +87,8 @@ class ErrorFeedback(CompressorBase):
         return self.inner.deserialise(data, size)
 
     def declared(self) -> tuple[Work, Work]:
-        """Encoding adds to the inner work a decode, a pass that reads vector and residual and writes their sum (12
-        bytes), and a pass that reads sum and decoded and writes the residual (12 bytes)."""
+        """Encoding adds to the inner work a decode, a pass that reads vector and residual and writes their
+        sum (12 bytes), and a pass that reads sum and decoded and writes the residual (12 bytes)."""
         encoding, decoding = self.inner.declared()
         return Work(encoding.bytes + decoding.bytes + 24.0, encoding.flops + decoding.flops + 3.0), decoding
 

@@ -1,8 +1,9 @@
 """Deterministic rounding to an even grid: which step, and how far.
 
-A grid of b bits holds the multiples -m .. m of its step, m = 2^(b-1) - 1 (b = 2: three values).  Rounding to nearest
-with cut-off at m leaves of every entry an error no larger than the entry itself, and of the largest entry less as
-long as step < 2 * peak: that is why these grids are contractive where stochastic rounding is not.
+A grid of b bits holds the multiples -m .. m of its step, m = 2^(b-1) - 1 (b = 2: three values).  Rounding to
+nearest with cut-off at m leaves of every entry an error no larger than the entry itself, and of the largest
+entry less as long as step < 2 * peak: that is why these grids are contractive where stochastic rounding is
+not.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def reach(bits: int) -> int:
 def step(bits: int, rms: NDArray[Any], peak: NDArray[Any]) -> Vector:
     """Return the step of a grid for blocks of these root mean squares and largest magnitudes.
 
-    2 bits: 1.15 rms; 4 bits: max(0.42 rms, peak / 7.5); 8 bits: peak / 127.  The factors are near the least squared
-    error for entries between normal and Laplace distributed (distortion about .2, .02 and 3e-4).
+    2 bits: 1.15 rms; 4 bits: max(0.42 rms, peak / 7.5); 8 bits: peak / 127.  The factors are near the least
+    squared error for entries between normal and Laplace distributed (distortion about .2, .02 and 3e-4).
     """
     if bits == 2:
         return np.asarray(1.15 * rms, np.float32)

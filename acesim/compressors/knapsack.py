@@ -50,25 +50,25 @@ def solve_exact(values: NDArray[Any], costs: NDArray[Any], budget: int) -> Picks
 def solve_greedy(values: NDArray[Any], costs: NDArray[Any], budget: int) -> tuple[Picks, float]:
     """Return (picks [G], gap): near-optimal picks, and a bound on what they miss of the largest value.
 
-    The upper convex hull of every group's (cost, value) points is climbed in order of efficiency (value per cost),
-    all groups together, until a step does not fit: the value so far and the fitting fraction of that step bound
-    the optimum from above.  What is left of the budget then goes to single changes of a group that still fit,
-    the largest gain first.  gap = bound - value reached, never more than the value of the one step that did not fit.
+    The upper convex hull of every group's (cost, value) points is climbed in order of efficiency (value per
+    cost), all groups together, until a step does not fit: the value so far and the fitting fraction of that
+    step bound the optimum from above.  What is left of the budget then goes to single changes of a group that
+    still fit, the largest gain first.  gap = bound - value reached, never more than the value of the one step
+    that did not fit.
 
     values, costs, budget   as for `solve_exact`; costs may be as large as 2^53
     raises                  PolicyError when even the cheapest levels do not fit
 
     >>> solve_greedy(np.array([[0., 5.], [0., 4.]]), np.array([[0, 3], [0, 2]]), 4)
-    (array([0, 1]), 3.333333333333333)
+    (array([0, 1]), 3.3333333333333335)
     """
     values, costs = _checked(values, costs)
     worth, price = _available(values.T.copy(), costs.T.astype(np.float64))
     room = _room(price.min(0), budget)
-    on_hull, slopes = _hull(worth, price)
-    climb = np.isfinite(slopes) & on_hull
-    before = np.where(on_hull[:, None] & (price[:, None] < price), price[:, None], -np.inf).max(0)
+    on_hull, slopes, before = _hull(worth, price)
+    climb = on_hull & np.isfinite(slopes)
     steps = np.flatnonzero(climb)
-    efficiency, step_cost = slopes.ravel()[steps], (price.ravel() - before.ravel())[steps]
+    efficiency, step_cost = slopes.ravel()[steps], (price - before).ravel()[steps]
     order = np.argsort(-efficiency, kind="stable")
     spent = np.cumsum(step_cost[order])
     fitting = int(np.searchsorted(spent, room, side="right"))
@@ -80,34 +80,59 @@ def solve_greedy(values: NDArray[Any], costs: NDArray[Any], budget: int) -> tupl
     return picks, max(0.0, missed - _fill(worth, price, picks, room))
 
 
+def solve_uniform(values: NDArray[Any], costs: NDArray[Any], budget: int) -> Picks:
+    """Return picks [G] that prefer no group: the best level that all can have, and the next for the first
+    groups.
+
+    What a choice by group is to be held against, at equal bytes.  values, costs, budget as for `solve_exact`.
+
+    raises   PolicyError when no level fits for all groups
+
+    >>> solve_uniform(np.array([[0., 5.], [0., 4.]]), np.array([[0, 3], [0, 2]]), 4)
+    array([1, 0])
+    """
+    values, costs = _checked(values, costs)
+    worth, price = values.sum(0), costs.sum(0)
+    _room(price.min(keepdims=True), budget)
+    level = int(np.where(price <= budget, worth, -np.inf).argmax())
+    better = worth > worth[level]
+    if not better.any():
+        return np.full(len(values), level)
+    above = int(np.where(better, price, np.inf).argmin())
+    rises = np.cumsum(costs[:, above] - costs[:, level]) <= budget - price[level]
+    return np.asarray(np.where(rises, above, level))
+
+
 def _checked(values: NDArray[Any], costs: NDArray[Any]) -> tuple[Table, NDArray[np.int64]]:
     table, whole = np.asarray(values, np.float64), np.asarray(costs)
     if table.ndim != 2 or table.shape != whole.shape or 0 in table.shape:
-        raise PolicyError(f"knapsack: values {table.shape} and costs {whole.shape}: must be equal and [groups, levels]")
+        raise PolicyError(f"knapsack: values {table.shape} and costs {whole.shape}: must be "
+                          f"equal and [groups, levels]")
     if whole.dtype.kind not in "iu" or whole.min() < 0:
         raise PolicyError("knapsack: costs must be whole numbers >= 0; round them up")
     top = table.max(1)
     if not np.isfinite(top).all():
-        raise PolicyError(f"knapsack: values of group {int(np.flatnonzero(~np.isfinite(top))[0])}: must not be NaN or "
-                          f"infinite, and one level at least must be there (above -inf)")
+        group = int(np.flatnonzero(~np.isfinite(top))[0])
+        raise PolicyError(f"knapsack: values of group {group} = {table[group].tolist()}: must not be NaN or "
+                          f"infinite, and one at least must be above -inf")
     return table, whole.astype(np.int64)
 
 
 def _room(least: NDArray[Any], budget: int, most: float = math.inf) -> Any:
     needed = least.sum()
     if not budget >= needed:
-        raise PolicyError(f"knapsack: budget = {budget}: the cheapest levels take {needed:.0f}; raise the budget or "
+        raise PolicyError(f"knapsack: budget = {budget}: the cheapest levels take {needed:.0f}; raise it or "
                           f"offer a cheaper level")
     room = min(budget - needed, most)
     return int(room) if math.isfinite(most) else float(room)
 
 
 def _choices(values: Table, extra: NDArray[np.int64], room: int) -> NDArray[Any]:
-    """Return for each group and each budget 0..room the level that the best picks up to this group end with."""
+    """Return for each group and each budget 0..room the level with which the best picks end there."""
     groups, levels = values.shape
     if groups * (room + 1) > _LARGEST_TABLE:
-        raise PolicyError(f"solve_exact: {groups} groups times a budget of {room}: the table is too large; count "
-                          f"costs in a larger unit, or use solve_greedy")
+        raise PolicyError(f"solve_exact: {groups} groups times a budget of {room}: the table is too large; "
+                          f"count costs in a larger unit, or use solve_greedy")
     choices = np.zeros((groups, room + 1), np.min_scalar_type(levels - 1))
     best = np.zeros(room + 1)
     for group in range(groups):
@@ -133,23 +158,26 @@ def _available(worth: Table, price: Table) -> tuple[Table, Table]:
     return np.where(absent, base - 1.0, worth), np.where(absent, least, price)
 
 
-def _hull(worth: Table, price: Table) -> tuple[NDArray[np.bool_], Table]:
-    """Return which levels are on the rising part of their group's upper hull [L, G], and the slope that leads there.
+def _hull(worth: Table, price: Table) -> tuple[NDArray[np.bool_], Table, Table]:
+    """Return which levels are corners of the rising part of their group's upper hull, and the slope and the
+    price from which the hull leads there; all [L, G].
 
-    A level is a corner when every line to it from a cheaper level is steeper than every line from it to a dearer one;
-    the flattest of the former is the hull's own edge.  Slopes of the cheapest levels are inf.
+    A level is a corner when every line to it from a cheaper level is steeper than every line from it to a
+    dearer one; the flattest of the former is the hull's own edge.  Slopes to the cheapest levels are inf.
     """
     gain, extra = worth[:, None] - worth, price[:, None] - price  # [k, j, G]: from j to k
-    same = extra == 0
-    slope = np.divide(gain, extra, out=np.full_like(gain, -np.inf), where=~same)
+    with np.errstate(divide="ignore", invalid="ignore"):  # equal costs are left out of both sides below
+        slope = gain / extra
     cheaper = extra < 0
     arriving = np.where(cheaper, slope, np.inf).min(0)
-    leaving = np.where(cheaper, -np.inf, slope).max(0)
+    leaving = np.where(extra > 0, slope, -np.inf).max(0)
     corners = (arriving > leaving) & (arriving > 0)
-    if np.count_nonzero(same) > worth.size:  # of levels of equal cost only the best, and of those the first, counts
+    same = extra == 0
+    if np.count_nonzero(same) > worth.size:  # of equal costs only the best counts, of equal values the first
         first = np.arange(len(worth))[:, None, None] < np.arange(len(worth))[:, None]
         corners &= ~(same & ((gain > 0) | ((gain == 0) & first))).any(0)
-    return corners, arriving
+    before = np.where(cheaper, np.where(corners, price, -np.inf)[:, None], -np.inf).max(0)
+    return corners, arriving, before
 
 
 def _fill(worth: Table, price: Table, picks: Picks, room: float) -> float:

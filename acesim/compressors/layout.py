@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.compressors.menu import Operator
+from acesim.compressors.packing import bytes_of
 from acesim.seam import Wire
-
-from .menu import Operator
-from .packing import bytes_of
 
 LEVEL_BITS = 4
 
@@ -20,18 +19,26 @@ class Layout:
     """Groups of consecutive entries, and the blocks in which `total` entries of another scale stand for them.
 
     sizes    [G] entries of each group at the proxy's scale, where a group is one block
-    total    entries at the scale that is counted; each group stands for its share of them, and the shares add up
+    total    entries at the scale that is counted; each group stands for its share, and the shares add up to
+             it
     block    entries of a block at that scale; where total is the sum of sizes, a group stays one block
+    menu     [L] operators
+
+    >>> Layout((3, 1), 1000, 100, (Operator("skip", 0), Operator("grid", 8))).costs
+    array([[  0, 782],
+           [  0, 262]])
     """
 
     def __init__(self, sizes: tuple[int, ...], total: int, block: int, menu: tuple[Operator, ...]) -> None:
-        self.sizes = np.array(sizes, np.int64)
-        self.stops = np.cumsum(self.sizes)
-        self.starts = self.stops - self.sizes
         self.menu = menu
-        self.same_scale = total == int(self.stops[-1])
-        self.entries = np.diff(self.stops * total // int(self.stops[-1]), prepend=0)
-        self.block = max(sizes) if self.same_scale else block
+        self.sizes = np.array(sizes, np.int64)
+        stops = np.cumsum(self.sizes)
+        self.starts = stops - self.sizes
+        self.entries = np.diff(stops * total // int(stops[-1]), prepend=0)
+        self.block = max(sizes) if total == int(stops[-1]) else block
+        self.kinds = np.array([operator.kind for operator in menu])
+        self.bits = np.array([operator.bits for operator in menu])
+        self.reaches = np.array([operator.reach for operator in menu], np.float32)
 
     @cached_property
     def level_bytes(self) -> int:
@@ -40,26 +47,24 @@ class Layout:
 
     @cached_property
     def wires(self) -> NDArray[np.int64]:
-        """[G, L, 3] bytes of values, indices and scales of every group at every level."""
-        known: dict[int, list[list[int]]] = {}
-        for entries in map(int, self.entries):
-            if entries not in known:
-                known[entries] = [self._group(operator, entries) for operator in self.menu]
-        return np.array([known[int(entries)] for entries in self.entries], np.int64)
+        """[G, L, 3] bytes of values, places and scales of every group at every level."""
+        known = {entries: [self._group(operator, entries) for operator in self.menu]
+                 for entries in sorted(set(self.entries.tolist()))}
+        return np.array([known[entries] for entries in self.entries.tolist()], np.int64)
 
     @cached_property
     def costs(self) -> NDArray[np.int64]:
         """[G, L] bytes of every group at every level."""
-        return self.wires.sum(2)
+        return np.asarray(self.wires.sum(2))
 
     def wire(self, picks: NDArray[Any]) -> Wire:
-        """Return the bytes of a payload with these levels [G]; one that skips every group has none, not even levels."""
-        values, indices, scales = self.wires[np.arange(self.sizes.size), picks].sum(0).tolist()
-        if values == 0:
+        """Return the bytes of these levels [G]; a payload that skips every group is empty."""
+        if (self.kinds[picks] == "skip").all():
             return Wire()
+        values, indices, scales = self.wires[np.arange(self.sizes.size), picks].sum(0).tolist()
         return Wire(values, indices, scales + self.level_bytes)
 
     def _group(self, operator: Operator, entries: int) -> list[int]:
         whole, rest = divmod(entries, self.block)
-        blocks = zip(operator.block(self.block), operator.block(rest), strict=True)
-        return [whole * full + last for full, last in blocks]
+        parts = zip(operator.block(self.block), operator.block(rest), strict=True)
+        return [whole * full + last for full, last in parts]

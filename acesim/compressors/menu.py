@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from acesim.compressors.grid import reach
+from acesim.compressors.packing import bytes_of
+from acesim.compressors.topk import kept
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Wire
-
-from .packing import bytes_of
-from .topk import kept
 
 
 class Operator(NamedTuple):
     """How one block of entries is sent.
 
-    kind    "skip", "sign" (mean|x| and signs), "grid" (multiples of a step), "sparse" (the largest entries of the
-            block on a grid), or "float" (as they are, in `bits` bits)
+    kind    "skip", "sign" (mean|x| and signs), "grid" (multiples of a step), "sparse" (the largest entries of
+            the block on a grid), or "float" (as they are, in `bits` bits)
     bits    of a value
     ratio   kept fraction of the block's entries
     """
@@ -25,6 +25,11 @@ class Operator(NamedTuple):
     kind: str
     bits: int
     ratio: float = 1.0
+
+    @property
+    def reach(self) -> int:
+        """The largest multiple of the scale; 0 for floats and what is skipped, which have no multiples."""
+        return reach(self.bits) if self.kind in ("grid", "sparse") else 0
 
     def block(self, entries: int) -> Wire:
         """Return the bytes of one block, its level apart: values, places of a sparse one, a float32 scale.
@@ -43,7 +48,7 @@ class Operator(NamedTuple):
 
 
 def places_bytes(count: int, entries: int) -> int:
-    """Return the bytes that tell which `count` of `entries` are meant: a bitmap or packed indices, the shorter."""
+    """Return the bytes that tell which `count` of `entries` are meant: a bitmap or packed indices."""
     return min(bytes_of(entries, 1), bytes_of(count, (entries - 1).bit_length()))
 
 
@@ -64,7 +69,7 @@ DEFAULT_MENU = tuple(OPERATORS)
 
 
 def operators(menu: tuple[str, ...]) -> tuple[Operator, ...]:
-    """Return the operators of a menu; raises PolicyError when a name is unknown or 4 bits cannot number them."""
+    """Return the operators of a menu; raises PolicyError when one is unknown or there are more than 16."""
     unknown = [name for name in menu if name not in OPERATORS]
     if unknown or not 1 <= len(menu) <= 16 or len(set(menu)) < len(menu):
         raise PolicyError(f"Grouped.menu = {menu!r}: must be 1 to 16 different names out of "

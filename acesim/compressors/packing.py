@@ -50,7 +50,8 @@ def unpack(data: bytes, bits: int, entries: int) -> NDArray[np.int64]:
     if bits == 8:
         return np.frombuffer(data, np.uint8, entries).astype(np.int64)
     view = memoryview(data)  # slices of it are free
-    parts = [_unpack_any(view[at * bits // 8:], bits, min(_CHUNK, entries - at)) for at in range(0, entries, _CHUNK)]
+    parts = [_unpack_any(view[at * bits // 8:], bits, min(_CHUNK, entries - at))
+             for at in range(0, entries, _CHUNK)]
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 

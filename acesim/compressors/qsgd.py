@@ -8,15 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.compressors.base import CompressorBase, squares
+from acesim.compressors.packing import bytes_of, pack, unpack
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Generator, Payload, Shapes, Vector, Wire, Work, size_of
 
-from .base import CompressorBase, squares
-from .packing import bytes_of, pack, unpack
-
 
 class Rounded(NamedTuple):
-    """Whole numbers of norm / levels per bucket: codes int16 [P], norms float32 [buckets], and the levels s."""
+    """Multiples of norm / s per bucket: codes int16 [P], norms float32 [buckets], and the levels s."""
 
     codes: NDArray[np.int16]
     norms: Vector
@@ -25,12 +24,15 @@ class Rounded(NamedTuple):
 
 @dataclass(frozen=True)
 class QSGD(CompressorBase):
-    """Send each entry as one of s + 1 shares of its bucket's norm, rounded at random so that the mean is right.
+    """Send each entry as one of s + 1 shares of its bucket's norm, rounded at random so that the mean is
+    right.
 
     Q(x_i) = |x|_2 sign(x_i) xi_i / s, with a = s |x_i| / |x|_2 and xi_i = floor(a) + 1 with probability
-    a - floor(a), else floor(a).  E Q(x) = x and E|Q(x) - x|^2 <= min(d / s^2, sqrt(d) / s) |x|^2 for a bucket of d.
+    a - floor(a), else floor(a).  E Q(x) = x and E|Q(x) - x|^2 <= min(d / s^2, sqrt(d) / s) |x|^2 for a bucket
+    of d.
 
-    Unbiased, not contractive: with few levels the error may be larger than the vector, and ErrorFeedback refuses it.
+    Unbiased, not contractive: with few levels the error may be larger than the vector, and ErrorFeedback
+    refuses it.
 
     levels    s >= 1
     bucket    d, entries that share a norm
@@ -60,18 +62,20 @@ class QSGD(CompressorBase):
         shares = np.abs(vector) * self._spread(_levels_per_norm(levels, norms), vector.size)
         floors = np.floor(shares)
         floors += rng.random(vector.size, np.float32) < shares - floors
-        np.minimum(floors, levels, out=floors)  # an entry may exceed its bucket's rounded norm in the last bit
+        np.minimum(floors, levels, out=floors)  # an entry may exceed its bucket's rounded norm by a last bit
         body = Rounded(np.copysign(floors, vector).astype(np.int16), norms, levels)
         return self.sent(body, vector.size, levels), state
 
     def decode(self, body: Rounded, size: int) -> Vector:
         """Return codes times norm / s."""
-        return np.multiply(body.codes, self._spread(body.norms / np.float32(body.levels), size), dtype=np.float32)
+        steps = body.norms / np.float32(body.levels)
+        return np.multiply(body.codes, self._spread(steps, size), dtype=np.float32)
 
     def wire(self, shapes: Shapes, measure: Any) -> Wire:
         """Return the codes' bytes and 4 for every bucket's norm; measure is s, None the compressor's own."""
         size = size_of(shapes)
-        return Wire(values=bytes_of(size, code_bits(self._levels_of(measure))), scales=4 * -(-size // self.bucket))
+        bits = code_bits(self._levels_of(measure))
+        return Wire(values=bytes_of(size, bits), scales=4 * -(-size // self.bucket))
 
     def serialise(self, body: Rounded) -> bytes:
         """Spell the levels' norms, then the codes."""
@@ -82,11 +86,12 @@ class QSGD(CompressorBase):
         """Read norms and codes back, written with the compressor's own levels."""
         buckets = -(-size // self.bucket)
         codes = unpack(data[4 * buckets:], code_bits(self.levels), size) - self.levels
-        return Rounded(codes.astype(np.int16), np.frombuffer(data, "<f4", buckets).astype(np.float32), self.levels)
+        norms = np.frombuffer(data, "<f4", buckets).astype(np.float32)
+        return Rounded(codes.astype(np.int16), norms, self.levels)
 
     def declared(self) -> tuple[Work, Work]:
-        """Encoding reads the vector twice (norms, rounding), draws a number an entry (about 10 operations), and
-        writes codes; decoding reads codes and writes entries."""
+        """Encoding reads the vector twice (norms, rounding), draws a number an entry (about 10 operations),
+        and writes codes; decoding reads codes and writes entries."""
         code = code_bits(self.levels) / 8
         return Work(bytes=8.0 + code, flops=18.0), Work(bytes=4.0 + code, flops=1.0)
 
@@ -110,5 +115,5 @@ def code_bits(levels: int) -> int:
 
 
 def _levels_per_norm(levels: int, norms: Vector) -> Vector:
-    smallest = np.finfo(np.float32).tiny * levels  # below it, levels / norm may overflow: such a bucket is zeros
+    smallest = np.finfo(np.float32).tiny * levels  # below it, s / norm may overflow: such a bucket is zeros
     return np.divide(np.float32(levels), norms, out=np.zeros_like(norms), where=norms > smallest)

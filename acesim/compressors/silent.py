@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from acesim.compressors.base import CompressorBase
 from acesim.seam import Generator, Payload, Shapes, Vector, Wire, Work
-
-from .base import CompressorBase
 
 
 @dataclass(frozen=True)
 class Silent(CompressorBase):
     """Send nothing; the receiver decodes zeros.
 
-    Linear; not contractive, since it takes nothing off the vector: under error feedback the residual would only grow.
+    Linear; not contractive, since it takes nothing off the vector: under error feedback the residual would
+    only grow.
 
     body     None
     nbytes   0

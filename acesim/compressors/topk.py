@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.compressors.base import CompressorBase
+from acesim.compressors.packing import bytes_of, pack, unpack
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Generator, Payload, Shapes, Vector, Wire, Work, size_of
-
-from .base import CompressorBase
-from .packing import bytes_of, pack, unpack
 
 INDEX_FORMATS = ("int32", "bitmap", "packed")
 
@@ -35,14 +34,14 @@ class TopK(CompressorBase):
     |x - decode(encode(x))|^2 <= (1 - k / P) |x|^2.
 
     ratio    kept fraction, in (0, 1]; k = max(1, floor(ratio * P))
-    index    how places are told: "int32" 4 k bytes (the default, and the paper's bytes), "bitmap" ceil(P / 8),
-             "packed" ceil(k * ceil(log2 P) / 8), "auto" the smallest of the three
+    index    how places are told: "int32" 4 k bytes (the default, and the paper's bytes), "bitmap" ceil(P /
+             8), "packed" ceil(k * ceil(log2 P) / 8), "auto" the smallest of the three
     level    ratio in (0, 1] that replaces `ratio` for this call, or None
     body     Sparse(indices int32 [k] ascending, values float32 [k], P)
     measure  the ratio used
     nbytes   4 k + bytes of the places
     ties     broken by lower index, so that runs repeat
-    raises   PolicyError when ratio is outside (0, 1], index is unknown, or the vector holds NaN
+    raises   PolicyError when ratio is outside (0, 1], index is unknown, or the vector is not finite
     source   Aji & Heafield 2017, arXiv:1704.05021. Differs: over the whole vector, not per layer.
 
     >>> payload, _ = TopK(0.5).encode(np.array([3., -4., 1., 0.], np.float32), None, None, ())
@@ -63,7 +62,11 @@ class TopK(CompressorBase):
     def encode(self, vector: Vector, level: Any, rng: Generator | None, state: Any) -> tuple[Payload, Any]:
         """Return the k largest entries; rng and state are not used."""
         ratio = self._ratio_of(level)
-        indices = largest(np.abs(vector), kept(ratio, vector.size))
+        magnitudes = np.abs(vector)
+        if not np.isfinite(magnitudes.max()):
+            raise PolicyError("TopK.encode: the vector holds NaN or infinity: training has diverged; "
+                              "lower the learning rate")
+        indices = largest(magnitudes, kept(ratio, vector.size))
         body = Sparse(indices.astype(np.int32), vector[indices], vector.size)
         return self.sent(body, vector.size, ratio), state
 
@@ -74,7 +77,7 @@ class TopK(CompressorBase):
         return vector
 
     def wire(self, shapes: Shapes, measure: Any) -> Wire:
-        """Return 4 bytes a value and the places as `index` says; measure is a ratio, None the compressor's own."""
+        """Return 4 bytes a value and the places as `index` says; measure is a ratio."""
         size = size_of(shapes)
         count = kept(self._ratio_of(measure), size)
         return Wire(values=4 * count, indices=index_bytes(self._format(count, size), count, size))
@@ -86,13 +89,13 @@ class TopK(CompressorBase):
 
     def deserialise(self, data: bytes, size: int) -> Sparse:
         """Read values and places back; k follows from the length, which grows with k in every format."""
-        count = bisect_left(range(size), len(data), key=lambda k: 4 * k + index_bytes(self._format(k, size), k, size))
+        count = bisect_left(range(size), len(data), key=lambda k: self._length(k, size))
         values = np.frombuffer(data, "<f4", count).astype(np.float32)
         return Sparse(_read(self._format(count, size), data[4 * count:], count, size), values, size)
 
     def declared(self) -> tuple[Work, Work]:
-        """Encoding reads the vector three times (sample and magnitudes, threshold, gathering) and writes 8 bytes for
-        each kept entry; decoding writes zeros, then reads 8 and writes 4 bytes for each."""
+        """Encoding reads the vector three times (sample and magnitudes, threshold, gathering) and writes 8
+        bytes for each kept entry; decoding writes zeros, then reads 8 and writes 4 bytes for each."""
         return Work(bytes=12.0 + 8.0 * self.ratio, flops=3.0), Work(bytes=4.0 + 12.0 * self.ratio)
 
     def _ratio_of(self, level: Any) -> float:
@@ -100,6 +103,9 @@ class TopK(CompressorBase):
         if not (isinstance(ratio, int | float | np.number) and 0 < ratio <= 1):
             raise PolicyError(f"TopK: ratio = {ratio!r}: must be a number in (0, 1], for example 0.01")
         return float(ratio)
+
+    def _length(self, count: int, size: int) -> int:
+        return 4 * count + index_bytes(self._format(count, size), count, size)
 
     def _format(self, count: int, size: int) -> str:
         if self.index != "auto":
@@ -128,11 +134,11 @@ def index_bytes(name: str, count: int, size: int) -> int:
 def largest(magnitudes: Vector, count: int) -> NDArray[np.int64]:
     """Return the ascending indices of the `count` largest entries, ties to the lower index.
 
-    A threshold from a strided sample, low enough to keep `count` entries in nearly every case, leaves few candidates;
-    among them the selection is exact, and when the sample misled there are too few and the whole vector is searched.
+    A threshold from a strided sample, low enough to keep `count` entries in nearly every case, leaves few
+    candidates; among them the selection is exact, and when the sample misled there are too few and the whole
+    vector is searched.
 
-    magnitudes   [P], >= 0
-    raises       PolicyError when there is a NaN in the way
+    magnitudes   [P], >= 0 and finite
 
     >>> largest(np.array([1., 2., 2., 3., 2.], np.float32), 3)
     array([1, 2, 3])
@@ -150,9 +156,7 @@ def _above_sampled_threshold(magnitudes: Vector, count: int) -> NDArray[np.int64
         return None
     sample = magnitudes[::max(1, magnitudes.size // 2048)]
     expected = count * sample.size / magnitudes.size
-    rank = math.ceil(expected + 3 * math.sqrt(expected) + 3)  # three deviations of a Poisson count, and a little
-    if rank >= sample.size:
-        return None
+    rank = math.ceil(expected + 3 * math.sqrt(expected) + 3)  # three deviations of a Poisson count, and more
     threshold = np.partition(sample, sample.size - rank)[sample.size - rank]
     candidates = np.flatnonzero(magnitudes >= threshold)
     return candidates if candidates.size >= count else None
@@ -164,8 +168,6 @@ def _largest_exactly(magnitudes: Vector, count: int) -> NDArray[np.int64]:
     if chosen.size > count:
         tied = np.flatnonzero(magnitudes[chosen] == least)
         chosen = np.delete(chosen, tied[count - chosen.size:])
-    if chosen.size < count:  # no comparison with NaN holds
-        raise PolicyError("TopK.encode: the vector holds NaN: training has diverged; lower the learning rate")
     return chosen
 
 

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.compressors.base import CompressorBase, means, squares
+from acesim.compressors.grid import GRID_BITS, inverse, negative_or_positive, reach, step, usable
+from acesim.compressors.packing import bytes_of, pack, unpack
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Generator, Payload, Shapes, Vector, Wire, Work, size_of
-
-from .base import CompressorBase, squares
-from .grid import GRID_BITS, inverse, negative_or_positive, reach, step, usable
-from .packing import bytes_of, pack, unpack
 
 
 class Codes(NamedTuple):
@@ -31,7 +30,7 @@ class Uniform(CompressorBase):
     x^ = s_i * clip(rint(x / s_i), -m, m), with s_i and m of `acesim.compressors.grid`; for bits = "sign":
     x^ = mean|x| over the block * (-1 where x < 0, else 1).
 
-    bits      2, 4, 8 or "sign" (1 bit)
+    bits      2, 4, 8, or "sign" (also written 1)
     groups    sizes of consecutive blocks [G] that share a step; None: blocks of `nominal_block` entries
     nominal_block   entries of a block at every scale but that of `groups`
     level     bits that replace `bits` for this call, or None
@@ -39,7 +38,8 @@ class Uniform(CompressorBase):
     measure   the bits used
     nbytes    ceil(P * bits / 8) + 4 G
     raises    PolicyError when bits are none of these, sizes do not add up to P, or the vector is not finite
-    source    Seide et al. 2014 and Karimireddy et al. 2019 (arXiv:1901.09847) for "sign"; the steps are acesim's.
+    source    Seide et al. 2014 and Karimireddy et al. 2019 (arXiv:1901.09847) for "sign"; the steps are
+              acesim's.
 
     >>> payload, _ = Uniform("sign").encode(np.array([1., -3., 2.], np.float32), None, None, ())
     >>> Uniform("sign").decode(payload.body, 3), payload.nbytes
@@ -77,7 +77,7 @@ class Uniform(CompressorBase):
         return np.multiply(body.codes, np.repeat(body.scales, self._blocks(size)), dtype=np.float32)
 
     def wire(self, shapes: Shapes, measure: Any) -> Wire:
-        """Return the codes' bytes and 4 for every block's scale; measure is bits, None the compressor's own."""
+        """Return the codes' bytes and 4 for every block's scale; measure is bits."""
         size = size_of(shapes)
         bits = self._width(self.bits if measure is None else measure)
         ours = self.groups is not None and sum(self.groups) == size
@@ -89,37 +89,36 @@ class Uniform(CompressorBase):
         return body.scales.astype("<f4").tobytes() + pack(to_unsigned(body.codes, body.bits), body.bits)
 
     def deserialise(self, data: bytes, size: int) -> Codes:
-        """Read scales and codes back; the bits follow from the length."""
-        blocks = self._blocks(size).size
-        bits = next(bits for bits in (1, *GRID_BITS) if bytes_of(size, bits) == len(data) - 4 * blocks)
+        """Read scales and codes back, written with the compressor's own bits."""
+        blocks, bits = self._blocks(size).size, self._width(self.bits)
         scales = np.frombuffer(data, "<f4", blocks).astype(np.float32)
         return Codes(from_unsigned(unpack(data[4 * blocks:], bits, size), bits), scales, bits)
 
     def declared(self) -> tuple[Work, Work]:
-        """Encoding reads the vector for square, magnitude and their sums, reads it again, and writes codes; decoding
-        reads codes and writes entries."""
+        """Encoding reads the vector for square, magnitude and their sums, reads it again, and writes codes;
+        decoding reads codes and writes entries."""
         code = self._width(self.bits) / 8
         return Work(bytes=8.0 + code, flops=8.0), Work(bytes=4.0 + code, flops=1.0)
 
     def _width(self, bits: Any) -> int:
-        if bits == "sign":
+        if bits == "sign" or (not isinstance(bits, str) and bits == 1):
             return 1
         if isinstance(bits, str) or bits not in GRID_BITS:
-            raise PolicyError(f"Uniform: bits = {bits!r}: must be 2, 4, 8 or 'sign'")
+            raise PolicyError(f"Uniform: bits = {bits!r}: must be 2, 4, 8 or 'sign' (1)")
         return int(bits)
 
     def _blocks(self, size: int) -> NDArray[np.int64]:
         if self.groups is None:
             return np.diff(np.append(np.arange(0, size, self.nominal_block), size))
         if sum(self.groups) != size:
-            raise PolicyError(f"Uniform: groups of {sum(self.groups)} entries for a vector of {size}: the sizes must "
-                              f"add up to the vector's; groups=None cuts any vector in blocks of nominal_block")
+            raise PolicyError(f"Uniform: groups of {sum(self.groups)} entries for a vector of {size}: the "
+                              f"sizes must add up to the vector's; groups=None cuts any vector in blocks")
         return np.array(self.groups)
 
 
 def to_unsigned(codes: NDArray[Any], bits: int) -> NDArray[Any]:
     """Return codes shifted to [0, 2^bits), as they are packed; a single bit says "not below zero"."""
-    return codes > 0 if bits == 1 else (codes + (1 << (bits - 1))).astype(np.uint16)
+    return codes > 0 if bits == 1 else (codes.astype(np.int16) + (1 << (bits - 1))).astype(np.uint8)
 
 
 def from_unsigned(numbers: NDArray[Any], bits: int) -> NDArray[np.int8]:
@@ -132,12 +131,13 @@ def _scales(vector: Vector, bits: int, sizes: NDArray[np.int64]) -> Vector:
     magnitudes = np.abs(vector)
     sums = squares(vector, starts, "Uniform.encode")
     if bits == 1:
-        return usable(np.add.reduceat(magnitudes, starts) / sizes.astype(np.float32))
+        return usable(means(magnitudes, starts, sizes))
     return usable(step(bits, np.sqrt(sums / sizes), np.maximum.reduceat(magnitudes, starts)))
 
 
 def _multiples(vector: Vector, bits: int, inverses: Vector) -> NDArray[Any]:
     if bits == 1:
         return negative_or_positive(vector)
-    nearest = np.rint(vector * inverses)
-    return np.clip(nearest, -reach(bits), reach(bits), out=nearest)
+    nearest: NDArray[Any] = np.rint(vector * inverses)
+    np.clip(nearest, -reach(bits), reach(bits), out=nearest)
+    return nearest

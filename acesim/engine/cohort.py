@@ -79,8 +79,9 @@ class Cohort:
             taken += 1
             found, loss = self._task.gradient(parameters, batch)
             losses.append(loss)
-            for row, tokens in enumerate(batch):
-                prints[row] = zlib.crc32(np.ascontiguousarray(tokens), prints[row])
+            for row in range(len(jobs)):
+                for field in batch:  # a batch is a tuple of stacks, a row a worker
+                    prints[row] = zlib.crc32(np.ascontiguousarray(field[row]), prints[row])
             return found, loss
 
         anchor = jobs[0].anchor

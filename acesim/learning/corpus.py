@@ -1,12 +1,14 @@
 """Text for the language-model task: from documents to symbols, and from symbols to workers' shards.
 
-The default corpus is what every Python installation already holds: the docstrings of the standard library, read from
-source, and the topics of `help()`.  It differs between versions of Python, so its fingerprint goes into the manifest.
+The default corpus is what every Python installation already holds: the docstrings of the standard library,
+read from source, and the topics of `help()`.  It differs between versions of Python, so its fingerprint goes
+into the manifest.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import glob
 import hashlib
 import importlib
@@ -28,9 +30,9 @@ from numpy.typing import NDArray
 from acesim.scenario.errors import Problem, ScenarioError
 
 if TYPE_CHECKING:
-    from acesim.scenario.spec import Corpus as CorpusSpec
+    from acesim.scenario.schema import Corpus as CorpusSpec
 
-SKIPPED = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "lib2to3", "__pycache__"})
+SKIPPED = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "lib2to3"})
 """Folders of the standard library that hold no documentation: tests, and what is not part of it."""
 
 ENOUGH = 200_000
@@ -51,7 +53,7 @@ def fingerprint(documents: Iterable[Document]) -> str:
     """Return the SHA-256 of all text, in order; names do not count."""
     digest = hashlib.sha256()
     for document in documents:
-        digest.update(document.text.encode())
+        digest.update(document.text.encode("utf-8", "surrogatepass"))
         digest.update(b"\0")
     return digest.hexdigest()
 
@@ -66,14 +68,14 @@ def docstrings(node: ast.AST) -> Iterator[str]:
             yield text
     for part in ("body", "handlers", "orelse", "finalbody", "cases"):
         for child in getattr(node, part, ()):
-            if hasattr(child, "body"):  # all other statements and expressions define nothing
+            if hasattr(child, "body") or hasattr(child, "cases"):  # no other statement defines anything
                 yield from docstrings(child)
 
 
 def module_document(name: str, source: bytes) -> Document:
     """Join the docstrings of one module; a source that this Python cannot parse has none."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # other people's escape sequences
+        warnings.simplefilter("ignore")  # other people's escape sequences, for example
         try:
             tree = ast.parse(source)
         except SyntaxError:
@@ -91,7 +93,7 @@ def source_files(folder: Path) -> list[Path]:
 
 
 def topic_documents() -> list[Document]:
-    """Return the topics of `help()`, those with the same initial together; none where Python came without them."""
+    """Return the topics of `help()`, those with the same initial together; none where Python has none."""
     try:
         topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
     except ModuleNotFoundError:
@@ -109,7 +111,7 @@ def read_standard_library(folder: Path, files: Sequence[Path]) -> list[Document]
 
 
 def cache_folder() -> Path | None:
-    """Return where texts are kept between runs: ACESIM_CACHE, else the user's cache directory, else nowhere."""
+    """Return where texts are kept between runs: ACESIM_CACHE, else the user's cache folder, else nowhere."""
     named = os.environ.get("ACESIM_CACHE")
     if named:
         return Path(named)
@@ -121,8 +123,9 @@ def cache_folder() -> Path | None:
 
 
 def cache_key(folder: Path, files: Sequence[Path]) -> str:
-    """Return a key that changes with the version of Python, with any file, and with the rules of this module."""
-    stats = [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    """Return a key that changes with the version of Python, any file, and the rules of this module."""
+    stats = [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+             for path in files]
     return hashlib.sha256(repr((RULES, sys.version, stats)).encode()).hexdigest()[:16]
 
 
@@ -139,17 +142,15 @@ def load_cached(path: Path) -> list[Document] | None:
 def store_cached(path: Path, documents: Sequence[Document]) -> None:
     """Keep documents in a file, all or nothing; a place that cannot be written costs only time."""
     content = json.dumps({"fingerprint": fingerprint(documents), "documents": documents})
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            file.write(content)
-        os.replace(file.name, path)
-    except OSError:
-        return
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            Path(folder, "whole").write_text(content, "utf-8")
+            os.replace(Path(folder, "whole"), path)
 
 
 def standard_library(folder: Path | None = None) -> list[Document]:
-    """Return a document for each module of the standard library and for each group of help topics, sorted by name.
+    """Return a document for each module of the standard library and each group of help topics, by name.
 
     folder   of the standard library; this Python's own if None
     raises   ScenarioError where the sources are missing (fewer than ENOUGH characters)
@@ -167,8 +168,8 @@ def standard_library(folder: Path | None = None) -> list[Document]:
     if length < ENOUGH:
         raise ScenarioError([Problem(
             ("task", "corpus", "source"), "python-docs",
-            f"found only {length} characters of docstrings under {folder}, needs {ENOUGH}: this Python came without its "
-            "sources; give texts of your own instead, for example corpus: {files: \"texts/*.txt\"}")])
+            f"found only {length} characters of docstrings under {folder}, needs {ENOUGH}: this Python came "
+            "without its sources; give texts of your own, for example corpus: {files: \"texts/*.txt\"}")])
     return documents
 
 
@@ -184,7 +185,8 @@ def read_files(pattern: str) -> list[Document]:
     documents = [document for path in paths for document in read_file(path) if document.text]
     if not documents:
         rule = "matches no file" if not paths else "matches only files without text"
-        raise ScenarioError([Problem(("task", "corpus", "files"), pattern, f"{rule}; wants .txt, .jsonl or .jsonl.xz")])
+        rule += "; wants .txt, .jsonl or .jsonl.xz"
+        raise ScenarioError([Problem(("task", "corpus", "files"), pattern, rule)])
     return sorted(documents)
 
 
@@ -231,7 +233,7 @@ def read(spec: CorpusSpec) -> list[Document]:
 # ---- symbols
 
 class Alphabet(NamedTuple):
-    """The symbols that have a number, most frequent first; every other character is the last number, `other`."""
+    """The symbols that have a number, most frequent first; all other characters share the last, `other`."""
 
     symbols: str
 
@@ -274,7 +276,7 @@ def alphabet(texts: Iterable[str], largest: int) -> Alphabet:
 # ---- held-out text and shards
 
 class Split(NamedTuple):
-    """Documents to train on and to score on, in order; `after` is how many training documents precede each held out."""
+    """Documents to train on and to score on; `after`: how many training documents precede each held out."""
 
     training: list[Document]
     held_out: list[Document]
@@ -284,8 +286,8 @@ class Split(NamedTuple):
 def split(documents: Sequence[Document], share: float) -> Split:
     """Hold out whole documents, evenly spread over the sorted order, never at random.
 
-    share   of the documents, in (0, 1).  Where that is less than one document, the last `share` of every document is
-            held out instead.
+    share   of the documents, in (0, 1).  Where that is less than one document, the last `share` of every
+            document is held out instead.
 
     >>> split([Document(str(i), "x") for i in range(6)], 1 / 3).held_out
     [Document(name='1', text='x'), Document(name='4', text='x')]
@@ -308,9 +310,9 @@ def split(documents: Sequence[Document], share: float) -> Split:
 def pack(lengths: Sequence[int], workers: int, smallest: int) -> NDArray[np.int64]:
     """Cut consecutive documents into one contiguous shard a worker; return the borders [W + 1] in characters.
 
-    The k-th border would stand at k / W of all text.  It moves to the nearest border between documents where that is
-    at most a quarter of a shard away; otherwise it stays and cuts the long document it falls in.  Shards therefore
-    hold between a half and one and a half of the mean: text is non-IID by document and never shuffled.
+    The k-th border would stand at k / W of all text.  It moves to the nearest border between documents where
+    that is at most a quarter of a shard away; otherwise it stays and cuts the long document it falls in.
+    Shards thus hold between a half and one and a half of the mean: non-IID by document, never shuffled.
 
     lengths    characters of each document, in order
     smallest   characters a shard must have
@@ -323,10 +325,12 @@ def pack(lengths: Sequence[int], workers: int, smallest: int) -> NDArray[np.int6
     target = ends[-1] / workers
     ideal = np.arange(workers + 1) * target
     nearest = ends[np.argmin(np.abs(ends - ideal[:, None]), axis=1)]
-    borders = np.where(np.abs(nearest - ideal) <= target / 4, nearest, np.round(ideal)).astype(np.int64)
-    if np.diff(borders).min() < smallest:
+    near = np.abs(nearest - ideal) <= target / 4
+    borders: NDArray[np.int64] = np.where(near, nearest, np.round(ideal)).astype(np.int64)
+    least = int(np.diff(borders).min())
+    if least < smallest:
         raise ScenarioError([Problem(
             ("task", "corpus"), f"{ends[-1]} characters of training text",
-            f"too short for {workers} workers: one would get {np.diff(borders).min()} characters, needs {smallest}; "
+            f"too short for {workers} workers: one would get {least} characters, needs {smallest}; "
             "give more text, fewer workers or a shorter context")])
     return borders

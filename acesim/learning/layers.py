@@ -1,15 +1,16 @@
 """The parts of a decoder-only Transformer, forward and backward, for many workers at once.
 
-Every function works on stacks: activations are [C, N, width] (C workers, N = B T positions), weights [C, out, in].
-A leading axis of stride 0 serves parameters that the workers share, so shared and diverged parameters take one path.
-Each matrix product is one product per worker: what a worker gets does not depend, in any bit, on who shares its chunk.
-(Flattening the chunk into one large product is a little faster, and is not independent in the last bits.)
+Every function works on stacks: activations are [C, N, width] (C workers, N = B T positions), weights
+[C, out, in].  A leading axis of stride 0 serves parameters that the workers share, so shared and diverged
+parameters take one path.  Each matrix product is one product per worker: what a worker gets does not depend,
+in any bit, on who shares its chunk.  (Flattening the chunk into one large product is a little faster, and is
+not independent in the last bits.)
 
-Softmax runs over the FIRST axis of a [choices, ...] array: numpy reduces long rows of a matrix many times faster
-than its short last axis.  Scores are therefore held as [key, C, B, H, query] and logits as [symbol, C, N].
+Softmax runs over the FIRST axis of a [choices, ...] array: numpy reduces a matrix over its first axis many
+times faster than over a short last axis.  Scores are held as [key, C, B, H, query], logits as [symbol, C, N].
 
-A function named `x_backward` takes the gradient of x's output, writes gradients of parameters into `g`, and returns
-the gradient of x's input.
+A function named `x_backward` takes the gradient of x's output, writes gradients of parameters into `g`, and
+returns the gradient of x's input.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ Views = dict[str, Array]
 class Workspace:
     """Buffers that are made once for each name and shape, and used again by every later call.
 
-    A buffer holds what its last user left in it.  Freshly mapped memory costs more than most of the arithmetic done
-    here, which is why nothing in this module allocates large arrays.
+    A buffer holds what its last user left in it.  Freshly mapped memory costs more than most of the
+    arithmetic done here, which is why nothing on the usual path allocates large arrays.
     """
 
     def __init__(self, dtype: Any) -> None:
@@ -76,7 +77,7 @@ class Normed(NamedTuple):
 
 
 def norm(x: Array, p: Views, name: str, work: Workspace, eps: float = 1e-5) -> Normed:
-    """y = gain * x / sqrt(mean(x^2) + eps); with a bias it is LayerNorm: x is centred first and the bias added."""
+    """y = gain x / sqrt(mean(x^2) + eps); with a bias it is LayerNorm: x is centred first, the bias added."""
     hat, y = work(name + ".hat", x.shape), work(name + ".y", x.shape)
     centred = name + ".bias" in p
     if centred:
@@ -94,7 +95,7 @@ def norm(x: Array, p: Views, name: str, work: Workspace, eps: float = 1e-5) -> N
 
 
 def norm_backward(kept: Normed, dy: Array, p: Views, g: Views, name: str, work: Workspace) -> Array:
-    """dx = (dhat - hat mean(dhat hat) [- mean(dhat) if centred]) / deviation, dhat = dy gain; dy is overwritten."""
+    """dx = (dhat - hat mean(dhat hat) [- mean(dhat) if centred]) / deviation, dhat = dy gain; ends in dy."""
     np.einsum("cnd,cnd->cd", dy, kept.hat, out=g[name + ".weight"])
     centred = name + ".bias" in p
     if centred:
@@ -110,7 +111,7 @@ def norm_backward(kept: Normed, dy: Array, p: Views, g: Views, name: str, work: 
 
 
 def softmax(scores: Array) -> tuple[Array, Array]:
-    """exp(scores - max) over the first axis, in place; returns (largest, sum), and leaves the division to the caller."""
+    """exp(scores - max) over the first axis, in place; returns (largest, sum) and leaves out the division."""
     largest = np.maximum.reduce(scores, axis=0)
     scores -= largest
     np.exp(scores, out=scores)
@@ -139,7 +140,8 @@ class Attended(NamedTuple):
     context: Array
 
 
-def attention(x: Array, p: Views, name: str, heads: int, batch: int, mask: Array, work: Workspace) -> tuple[Array, Attended]:
+def attention(x: Array, p: Views, name: str, heads: int, batch: int, mask: Array,
+              work: Workspace) -> tuple[Array, Attended]:
     """softmax(q k^T / sqrt(s) + mask) v, projected; q, k, v of all heads come from one product.
 
     x         [C, N, d]
@@ -164,7 +166,7 @@ def attention(x: Array, p: Views, name: str, heads: int, batch: int, mask: Array
 
 def attention_backward(kept: Attended, dy: Array, p: Views, g: Views, name: str, heads: int, batch: int,
                        work: Workspace) -> Array:
-    """dV = A^T dC, dS = A (dA - sum A dA), dQ = dS K / sqrt(s), dK = dS^T Q / sqrt(s), through the two projections."""
+    """dV = A^T dC, dS = A (dA - sum A dA), dQ = dS K / sqrt(s), dK = dS^T Q / sqrt(s), then dx."""
     width = dy.shape[2]
     dcontext = linear_backward(kept.context, dy, p, g, name + "attn_proj", work("dcontext", dy.shape))
     dcontext = split_heads(dcontext, 1, batch, heads)[0]
@@ -203,14 +205,18 @@ def gelu(h: Array, slope: Array, work: Workspace) -> None:
 
 
 def gelu_tanh(h: Array, slope: Array, work: Workspace) -> None:
-    """h (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (h + 0.044715 h^3), in place; its derivative goes into `slope`."""
+    """h (1 + tanh(u)) / 2, u = sqrt(2 / pi) (h + 0.044715 h^3), in place; derivative into `slope`."""
     root = (2 / np.pi) ** 0.5
     bend = np.tanh(root * (h + 0.044715 * h ** 3))
     slope[...] = 0.5 * (1 + bend) + 0.5 * h * (1 - bend * bend) * root * (1 + 3 * 0.044715 * h * h)
     h *= 0.5 * (1 + bend)
 
 
-def activation(name: str) -> Callable[[Array, Array, Workspace], None]:
+Activation = Callable[[Array, Array, Workspace], None]
+"""(h, slope, work): replaces h by its activation, and writes the derivative into `slope`."""
+
+
+def activation(name: str) -> Activation:
     """Return the activation of this name; raises KeyError when there is none."""
     return {"relu2": relu2, "relu": relu, "gelu": gelu, "gelu-tanh": gelu_tanh}[name]
 
@@ -223,7 +229,7 @@ class Bent(NamedTuple):
     slope: Array
 
 
-def mlp(x: Array, p: Views, name: str, bend: Callable[[Array, Array, Workspace], None], work: Workspace) -> tuple[Array, Bent]:
+def mlp(x: Array, p: Views, name: str, bend: Activation, work: Workspace) -> tuple[Array, Bent]:
     """W2 bend(W1 x)."""
     shape = (*x.shape[:2], p[name + "mlp_fc.weight"].shape[1])
     hidden, slope = work(name + "hidden", shape), work(name + "slope", shape)

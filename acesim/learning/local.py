@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from acesim.learning.optimizers import AdamW, LearningRate, Optimizer
+from acesim.learning.optimizers import LearningRate, Optimizer
+from acesim.scenario.errors import PolicyError
 from acesim.seam import GradientFunction, Vector
 
 State = tuple[Any, ...]
@@ -36,6 +37,12 @@ def unstack(state: State, rows: int) -> list[State]:
     return [tuple(part[row].copy() for part in state) for row in range(rows)]
 
 
+def at_least_one(steps: int) -> None:
+    """Raise PolicyError where a worker is asked to do nothing and to report on it."""
+    if steps < 1:
+        raise PolicyError(f"local_steps = {steps}: must be at least 1; a worker that rests is no participant")
+
+
 @dataclass(frozen=True)
 class GradientStep:
     """Send a gradient: anchor - result is the mean gradient of `steps` batches, all taken at the anchor.
@@ -47,8 +54,10 @@ class GradientStep:
         """Return (): there is no state."""
         return ()
 
-    def run(self, anchor: Vector, steps: int, gradient: GradientFunction, state: State) -> tuple[Vector, State]:
+    def run(self, anchor: Vector, steps: int, gradient: GradientFunction,
+            state: State) -> tuple[Vector, State]:
         """Return (mean gradient [C, P], ())."""
+        at_least_one(steps)
         if steps == 1:
             return gradient(anchor)[0], state
         total = gradient(anchor)[0].copy()  # the caller may hand out one buffer again and again
@@ -72,8 +81,8 @@ class LocalSteps:
     state           (steps done, *optimizer state), arrays only
     """
 
-    optimizer: Optimizer = AdamW()
-    learning_rate: LearningRate = LearningRate("constant", 1e-3)
+    optimizer: Optimizer
+    learning_rate: LearningRate
     keep_state: bool = True
     proximal: float = 0.0
 
@@ -81,11 +90,13 @@ class LocalSteps:
         """Return the state of a worker that has done nothing yet."""
         return (np.zeros((), np.int64), *self.optimizer.init(size))
 
-    def run(self, anchor: Vector, steps: int, gradient: GradientFunction, state: State) -> tuple[Vector, State]:
+    def run(self, anchor: Vector, steps: int, gradient: GradientFunction,
+            state: State) -> tuple[Vector, State]:
         """Return (anchor - result [C, P], state); anchor is [P] or [C, P], state is stacked."""
+        at_least_one(steps)
         done, *arrays = state
-        inner = self.optimizer.restore(tuple(arrays) if self.keep_state else tuple(np.zeros_like(part) for part in arrays))
-        place = anchor
+        kept = arrays if self.keep_state else [np.zeros_like(part) for part in arrays]
+        inner, place = self.optimizer.restore(tuple(kept)), anchor
         for _ in range(steps):
             slope = gradient(place)[0]
             place = np.broadcast_to(place, slope.shape)
@@ -94,7 +105,7 @@ class LocalSteps:
             rates = np.array([self.learning_rate(step) for step in done])
             place, inner = self.optimizer.step(place, slope, rates, inner)
             done = done + 1
-        return anchor - place, (done, *inner)
+        return np.subtract(anchor, place, out=place), (done, *inner)
 
     def memory_bytes(self, size: int) -> int:
         """Weights, gradient and the optimizer's state, float32."""

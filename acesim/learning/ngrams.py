@@ -34,8 +34,8 @@ def follower_counts(training: Ids, contexts: Ids, vocabulary: int) -> NDArray[np
 def interpolated(training: Ids, contexts: Ids, vocabulary: int) -> Probabilities:
     """Return p(symbol | context) [n, V] by interpolated Witten-Bell smoothing.
 
-    p(c | h) = (count(h c) + T(h) p(c | h')) / (count(h) + T(h)), T(h) the number of distinct followers of h, h' the
-    context without its first symbol; below the empty context stands the uniform distribution.  No parameter is tuned.
+    p(c | h) = (count(h c) + T(h) p(c | h')) / (count(h) + T(h)), T(h) the number of distinct followers of h,
+    h' the context without its first symbol; below the empty context stands the uniform distribution.
 
     source   Bell, Cleary & Witten 1990, Text Compression, method C; interpolated as by Chen & Goodman 1999
 

@@ -1,14 +1,15 @@
 """Optimizers as pure rules: AdamW and SGD as PyTorch defines them, and the learning rate over time.
 
-Each rule is a frozen dataclass with `init(size) -> state` and `step(parameters, gradient, learning_rate, state) ->
-(parameters, state)`.  Nothing is changed in place: what comes out is new.  All of it works on one vector [P] and on
-stacks [C, P], a row a worker, each with its own step count and, where wanted, its own learning rate.
+Each rule is a frozen dataclass with `init(size)`, which returns the state, and `step(parameters, gradient,
+learning_rate, state)`, which returns the next parameters and state.  Nothing is changed in place.  All of it
+works on one vector [P] and on stacks [C, P], a row a worker, each with its own step count and, where wanted,
+its own learning rate.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -16,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from acesim.scenario.spec import OptimizerSpec
+    from acesim.scenario.schema import OptimizerSpec
 
 Array = NDArray[Any]
 
-BLOCK = 1 << 14
+BLOCK = 1 << 15
 """Entries that are updated together: all the arrays of a block stay in the processor's second-level cache."""
 
 
@@ -28,9 +29,10 @@ class Optimizer(Protocol):
     """What every rule offers."""
 
     def init(self, size: int, dtype: Any = np.float32) -> Any:
-        """Return the state for `size` parameters: a NamedTuple of arrays, `count` first."""
+        """Return the state for `size` parameters: a NamedTuple of arrays, `steps` first."""
 
-    def step(self, parameters: Array, gradient: Array, learning_rate: float | Array, state: Any) -> tuple[Array, Any]:
+    def step(self, parameters: Array, gradient: Array, learning_rate: float | Array,
+             state: Any) -> tuple[Array, Any]:
         """Return (the next parameters, state); parameters are [P] or [C, P], and so is the state."""
 
     def restore(self, arrays: tuple[Array, ...]) -> Any:
@@ -40,21 +42,27 @@ class Optimizer(Protocol):
         """Return the memory of the state for `size` float32 parameters."""
 
 
-def _rows(learning_rate: float | Array, state: Any, *arrays: Array) -> Iterator[tuple[float, int, list[list[Array]]]]:
-    """Walk over workers: (learning rate, steps done before, blocks); a block is a slice of each array."""
+class Block(NamedTuple):
+    """A worker's learning rate, the steps it has done, and the same stretch of each of its vectors."""
+
+    rate: float
+    steps: int
+    parts: list[Array]
+
+
+def blocks(learning_rate: float | Array, steps: Array, arrays: Sequence[Array]) -> Iterator[Block]:
+    """Walk over workers, and over each worker's vectors in blocks."""
     matrices = [np.atleast_2d(array) for array in arrays]
     rates = np.broadcast_to(learning_rate, len(matrices[0]))
-    counts = np.atleast_1d(state.count)
-    for row, (rate, count) in enumerate(zip(rates, counts, strict=True)):
-        size = matrices[0].shape[1]
-        yield float(rate), int(count), [[matrix[row, start:start + BLOCK] for matrix in matrices]
-                                        for start in range(0, size, BLOCK)]
+    for row, (rate, count) in enumerate(zip(rates, np.atleast_1d(steps), strict=True)):
+        for start in range(0, matrices[0].shape[1], BLOCK):
+            yield Block(float(rate), int(count), [matrix[row, start:start + BLOCK] for matrix in matrices])
 
 
 class AdamWState(NamedTuple):
-    """Steps done, running means of the gradient and of its square, and (amsgrad only) the largest such square."""
+    """Steps done, running means of the gradient and of its square, and (amsgrad) the largest of these."""
 
-    count: Array
+    steps: Array
     mean: Array
     square: Array
     peak: Array
@@ -74,7 +82,7 @@ class AdamW:
 
     >>> rule = AdamW()
     >>> x, state = rule.step(np.array([1.]), np.array([5.]), 0.1, rule.init(1, np.float64))
-    >>> x.round(6), int(state.count)
+    >>> x.round(6), int(state.steps)
     (array([0.899]), 1)
     """
 
@@ -92,17 +100,18 @@ class AdamW:
     def step(self, parameters: Array, gradient: Array, learning_rate: float | Array,
              state: AdamWState) -> tuple[Array, AdamWState]:
         """Return (the next parameters, state)."""
-        after, mean, square = np.empty_like(parameters), np.empty_like(state.mean), np.empty_like(state.square)
-        peak = np.maximum(state.peak, 0)
-        arrays = [parameters, gradient, state.mean, state.square, after, mean, square, *([peak] if self.amsgrad else [])]
+        # One allocation large enough for large pages: mapping small ones would cost twice the arithmetic.
+        after, mean, square = np.empty((3, *parameters.shape), parameters.dtype)
+        peak = state.peak.copy()
+        arrays = [parameters, gradient, state.mean, state.square, after, mean, square]
         scratch = np.empty(min(BLOCK, parameters.shape[-1]), parameters.dtype)
-        for rate, count, blocks in _rows(learning_rate, state, *arrays):
-            for block in blocks:
-                self._update(rate, count + 1, block, scratch[:block[0].size])
-        return after, AdamWState(state.count + 1, mean, square, peak)
+        for block in blocks(learning_rate, state.steps, arrays + [peak] * self.amsgrad):
+            self._update(block.rate, block.steps + 1, block.parts, scratch[:block.parts[0].size])
+        return after, AdamWState(state.steps + 1, mean, square, peak)
 
-    def _update(self, rate: float, count: int, block: list[Array], scratch: Array) -> None:
-        x, g, mean, square, after, next_mean, next_square, *peak = block
+    def _update(self, rate: float, count: int, parts: list[Array], scratch: Array) -> None:
+        """Update one block in 14 passes over memory that stays in cache."""
+        x, g, mean, square, after, next_mean, next_square, *peak = parts
         first, second = self.betas
         if self.weight_decay and not self.decoupled:
             g = g + self.weight_decay * x
@@ -134,7 +143,7 @@ class AdamW:
 class SGDState(NamedTuple):
     """Steps done, and the velocity (empty without momentum)."""
 
-    count: Array
+    steps: Array
     velocity: Array
 
 
@@ -145,7 +154,8 @@ class SGD:
     g = g + weight_decay x;  u = g at the first step, then momentum u + (1 - dampening) g
     x = x - learning_rate u, or with nesterov x - learning_rate (g + momentum u)
 
-    source   Sutskever et al. 2013, in PyTorch's form: the learning rate multiplies the velocity, not its increments
+    source   Sutskever et al. 2013, in PyTorch's form: the learning rate multiplies the velocity, not what is
+             added to it
 
     >>> rule = SGD(momentum=0.5)
     >>> x, state = rule.step(np.array([1.]), np.array([2.]), 0.1, rule.init(1, np.float64))
@@ -162,19 +172,20 @@ class SGD:
         """Return zeros."""
         return SGDState(np.zeros((), np.int64), np.zeros(size if self.momentum else 0, dtype))
 
-    def step(self, parameters: Array, gradient: Array, learning_rate: float | Array, state: SGDState) -> tuple[Array, SGDState]:
+    def step(self, parameters: Array, gradient: Array, learning_rate: float | Array,
+             state: SGDState) -> tuple[Array, SGDState]:
         """Return (the next parameters, state)."""
         velocity = np.empty_like(state.velocity)
         if self.weight_decay:
             gradient = gradient + self.weight_decay * parameters
         if self.momentum:
-            first = (np.asarray(state.count) == 0)[..., None]
+            first = (np.asarray(state.steps) == 0)[..., None]
             share = np.where(first, 1, 1 - self.dampening).astype(parameters.dtype)
             np.multiply(state.velocity, self.momentum, out=velocity)
             velocity += share * gradient
             gradient = gradient + self.momentum * velocity if self.nesterov else velocity
         rate = np.asarray(learning_rate, parameters.dtype)[..., None]
-        return parameters - rate * gradient, SGDState(state.count + 1, velocity)
+        return parameters - rate * gradient, SGDState(state.steps + 1, velocity)
 
     def restore(self, arrays: tuple[Array, ...]) -> SGDState:
         """Turn a plain tuple of arrays back into a state."""
@@ -187,11 +198,11 @@ class SGD:
 
 @dataclass(frozen=True)
 class LearningRate:
-    """The learning rate of a step: a linear warm-up from peak / warm_up to peak, then the schedule down to 0 at `total`.
+    """The learning rate of a step: linear warm-up from peak / warm_up to peak, then the schedule.
 
     schedule   "constant", "linear" or "cosine"
     warm_up    steps
-    total      steps of the run; later steps have what the last would have
+    total      steps of the run; linear and cosine schedules reach 0 there and stay at it
 
     >>> rate = LearningRate("linear", peak=1.0, warm_up=2, total=6)
     >>> [rate(step) for step in range(6)]
@@ -220,7 +231,7 @@ class LearningRate:
 def build_optimizer(spec: OptimizerSpec) -> AdamW | SGD:
     """Return the rule a scenario asks for; raises ValueError when there is none of that name."""
     if spec.name == "adamw":
-        return AdamW(tuple(spec.betas), spec.eps, spec.weight_decay)
+        return AdamW(spec.betas, spec.eps, spec.weight_decay)
     if spec.name == "sgd":
         return SGD(spec.momentum, spec.nesterov, spec.weight_decay)
     raise ValueError(f"optimizer.name = {spec.name}: must be adamw or sgd")

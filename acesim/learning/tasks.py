@@ -1,7 +1,7 @@
-"""Tasks: what is trained, on which data, and how it is scored.  A task knows workers by row number, and no time.
+"""Tasks: what is trained, on which data, and how it is scored.  A task knows workers by row number, no time.
 
-Everything a task gives is a pure function of the scenario, the seed, the worker and the step: no policy, no order of
-calls and no neighbour in a chunk can change a batch or a gradient.
+Everything a task gives is a pure function of the scenario, the seed, the worker and the step: no policy, no
+order of calls and no neighbour in a chunk can change a batch or a gradient.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from acesim.scenario.streams import stream
 from acesim.seam import Generator, Group, Shapes, Vector
 
 if TYPE_CHECKING:
-    from acesim.scenario.spec import LanguageModelTask, QuadraticTask
+    from acesim.scenario.schema import LanguageModelTask, QuadraticTask
 
 Array = NDArray[Any]
 Ids = NDArray[np.int64]
@@ -81,7 +81,7 @@ def build(spec: LanguageModelTask | QuadraticTask, tiers: Sequence[str], seed: i
     """Return the task of a scenario.
 
     tiers   "cloud" or "edge" for each worker, by row number
-    raises  ScenarioError when the corpus is missing or too small; ValueError when there is no such kind of task
+    raises  ScenarioError when the corpus is missing or too small; ValueError when there is no such kind
     """
     if spec.kind == "language-model":
         return LanguageModel(spec, tiers, seed)
@@ -90,16 +90,18 @@ def build(spec: LanguageModelTask | QuadraticTask, tiers: Sequence[str], seed: i
     raise ValueError(f"task.kind = {spec.kind}: must be language-model or quadratic")
 
 
-def reference_gradient(task: Task, parameters: Array, workers: Sequence[int], step: Sequence[int]) -> tuple[Array, Array]:
-    """Do in float64, one worker at a time, what `task.gradient` does for all: the reference it is held against."""
+def reference_gradient(task: Task, parameters: Array, workers: Sequence[int],
+                       step: Sequence[int]) -> tuple[Array, Array]:
+    """Do in float64, one worker at a time, what `task.gradient` does for all: what it is held against."""
     exact = task.reference()
     rows = np.broadcast_to(np.asarray(parameters, np.float64), (len(workers), task.size))
-    pairs = [exact.gradient(rows[i], exact.batches(workers[i:i + 1], step[i:i + 1])) for i in range(len(workers))]
+    pairs = [exact.gradient(row, exact.batches([worker], [at]))
+             for row, worker, at in zip(rows, workers, step, strict=True)]
     return np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
 
 
 class Draws:
-    """Random numbers of each worker and step, drawn in blocks of steps; the last block of each worker is kept."""
+    """Random numbers of each worker and step, drawn in blocks of steps; each worker's last block is kept."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -111,7 +113,7 @@ class Draws:
         kept = self._blocks.get(worker)
         if kept is None or kept[0] != block:
             kept = self._blocks[worker] = (block, draw(stream(self.seed, "data", worker, block)))
-        return kept[1][row]
+        return np.asarray(kept[1][row])
 
 
 class Batch(NamedTuple):
@@ -127,10 +129,11 @@ class LanguageModel:
     spec     corpus, model, batch_size, scored_characters
     tiers    of the workers; worker k trains on the k-th shard
     dtype    of the arithmetic
-    raises   ScenarioError when the corpus is missing, or too small for the workers or for what shall be scored
+    raises   ScenarioError when the corpus is missing, or too small for the workers or for what is scored
     """
 
-    def __init__(self, spec: LanguageModelTask, tiers: Sequence[str], seed: int, dtype: Any = np.float32) -> None:
+    def __init__(self, spec: LanguageModelTask, tiers: Sequence[str], seed: int,
+                 dtype: Any = np.float32) -> None:
         self._arguments = (spec, tuple(tiers), seed)
         self.spec, self.workers = spec, len(tiers)
         documents = corpus.read(spec.corpus)
@@ -154,15 +157,16 @@ class LanguageModel:
         windows = -(-self.spec.scored_characters // context)
         room = len(self.held_out) - 1 - context * windows
         if room < 0:
+            most = max(0, len(self.held_out) - 1) // context * context
             raise ScenarioError([Problem(
                 ("task", "scored_characters"), self.spec.scored_characters,
-                f"must be at most {max(0, len(self.held_out) - 1) // context * context}: the held-out text has no more; "
-                "score fewer, hold out more, or give more text")])
+                f"must be at most {most}: the held-out text has no more; score fewer, hold out more, "
+                "or give more text")])
         starts = np.arange(windows) * context + np.arange(windows) * room // max(1, windows - 1)
         places = starts[:, None] + np.arange(context)
         self.windows = Batch(self.held_out[places], self.held_out[places + 1])
-        nearest = np.searchsorted(self.borders[1:-1], ends[parts.after], side="right")  # the shard around each document
-        in_cloud = np.array([tiers[worker] == "cloud" for worker in nearest])
+        shards = np.searchsorted(self.borders[1:-1], ends[parts.after], side="right")  # around each document
+        in_cloud = np.array([tiers[worker] == "cloud" for worker in shards])
         lengths = [len(text) for _, text in parts.held_out]
         self._scored_places = places + 1
         self._cloud = np.repeat(in_cloud, lengths)[self._scored_places]
@@ -194,26 +198,28 @@ class LanguageModel:
 
     def evaluate(self, parameters: Array) -> Scores:
         """Score one model on all windows."""
-        return self._scores(*self.model.loss(parameters, *self.windows), self._cloud)
+        return self._scores(*self.model.loss(parameters, *self.windows))
 
     def evaluate_each(self, parameters: Sequence[Array], turn: int = 0) -> Scores:
-        """Score W models: worker k scores windows k + turn, k + turn + W, ...; together they score every window once."""
+        """Score W models: worker k scores windows k + turn, k + turn + W, ...: each window once."""
         count = len(parameters)
         parts = [slice((worker + turn) % count, None, count) for worker in range(count)]
-        results = [self.model.loss(model, self.windows.tokens[part], self.windows.targets[part])
-                   for model, part in zip(parameters, parts, strict=True)]
-        return self._scores(np.concatenate([nats for nats, _ in results]), np.concatenate([right for _, right in results]),
-                            np.concatenate([self._cloud[part] for part in parts]))
+        nats, right = np.empty(self._cloud.shape), np.empty(self._cloud.shape, bool)
+        for model, part in zip(parameters, parts, strict=True):
+            tokens, targets = self.windows.tokens[part], self.windows.targets[part]
+            nats[part], right[part] = self.model.loss(model, tokens, targets)
+        return self._scores(nats, right)
 
-    def _scores(self, nats: Array, right: Array, cloud: Array) -> Scores:
-        loss = float(nats.mean())
-        return Scores(loss, 100 * float(right.mean()), bounded_exp(loss), mean_of(nats[cloud]), mean_of(nats[~cloud]),
+    def _scores(self, nats: Array, right: Array) -> Scores:
+        loss, cloud = float(nats.mean()), self._cloud
+        return Scores(loss, 100 * float(right.mean()), bounded_exp(loss),
+                      mean_of(nats[cloud]), mean_of(nats[~cloud]),
                       100 * mean_of(right[cloud]), 100 * mean_of(right[~cloud]), nats.size)
 
     def yardsticks(self) -> dict[str, float]:
-        """Return nats per character and top-1 of n-gram models; they see all text before each scored character."""
+        """Return nats per character and top-1 of n-gram models; they see all the text before."""
         places = self._scored_places[self._scored_places >= 2]
-        result = {}
+        result: dict[str, float] = {}
         for order, name in enumerate(("unigram", "bigram", "trigram"), 1):
             nats, percent = ngrams.score(self.text, self.held_out, places, order, self.alphabet.size)
             result |= {f"{name}_nats": nats, f"{name}_top1_percent": percent}
@@ -228,13 +234,14 @@ class Noise(NamedTuple):
 
 
 class Quadratic:
-    """Worker k minimises f_k(x) = 1/2 (x - x_k)^T A (x - x_k), A diagonal with entries log-spaced from 1 to `condition`.
+    """Worker k minimises f_k(x) = 1/2 (x - x_k)^T A (x - x_k), A diagonal, log-spaced from 1 to `condition`.
 
     A stochastic gradient is A (x - x_k) + z, z ~ N(0, noise^2 / batch_size); the loss that goes with it is
-    f_k(x) + z^T (x - x_k).  The optima x_k ~ N(0, heterogeneity^2) differ between workers.  The sum over workers has
-    its optimum at their mean, where the exact answer is known: this task is for tests and for theory.
+    f_k(x) + z^T (x - x_k).  The optima differ: x_k ~ N(0, heterogeneity^2 / P), so that |x_k| is about
+    `heterogeneity`.  The sum over workers has its optimum at their mean.  The exact answer is known, which is
+    what this task is for.
 
-    Scores: loss_nats is f(x) - f(optimum), of all workers and of each tier's own sum; there is no top-1: it is 0.
+    Scores: loss_nats is f(x) - f(optimum), of all workers and of each tier's own sum; top-1 is 0.
     """
 
     def __init__(self, spec: QuadraticTask, tiers: Sequence[str], seed: int, dtype: Any = np.float32) -> None:
@@ -242,11 +249,12 @@ class Quadratic:
         self.spec, self.dtype, self.size = spec, np.dtype(dtype), spec.dimension
         self.shapes: Shapes = ((self.size,),)
         edges = [self.size * i // min(8, self.size) for i in range(min(8, self.size) + 1)]
-        self.groups = tuple(Group(f"x.{i}", *edges[i:i + 2]) for i in range(len(edges) - 1))
+        self.groups = tuple(Group(f"x.{i}", edges[i], edges[i + 1]) for i in range(len(edges) - 1))
         self.examples = np.full(len(tiers), spec.batch_size * spec.steps_per_epoch, np.int64)
         self.fingerprint = "quadratic"
         self.curvature = np.geomspace(1, spec.condition, self.size)
-        self.centres = spec.heterogeneity * stream(seed, "init", 1).standard_normal((len(tiers), self.size))
+        spread = spec.heterogeneity / math.sqrt(self.size)
+        self.centres: Array = spread * stream(seed, "init", 1).standard_normal((len(tiers), self.size))
         self._cloud = np.array([tier == "cloud" for tier in tiers])
         self._draws = Draws(seed)
 
@@ -260,7 +268,7 @@ class Quadratic:
 
     def optimum(self) -> Array:
         """Return the minimiser of the sum over workers, float64 [P]."""
-        return self.centres.mean(axis=0)
+        return np.asarray(self.centres.mean(axis=0))
 
     def batches(self, workers: Sequence[int], step: Sequence[int]) -> Noise:
         """Return the noise of each worker's gradient at its step."""
@@ -268,7 +276,8 @@ class Quadratic:
         return Noise(np.array(workers, np.int64), np.stack(noise))
 
     def _noise(self, rng: Generator) -> Array:
-        return self.spec.noise / math.sqrt(self.spec.batch_size) * rng.standard_normal((STEPS_PER_BLOCK, self.size))
+        spread = self.spec.noise / math.sqrt(self.spec.batch_size)
+        return spread * rng.standard_normal((STEPS_PER_BLOCK, self.size))
 
     def gradient(self, parameters: Array, batch: Noise, out: Array | None = None) -> tuple[Array, Array]:
         """Return (gradients [C, P], losses float64 [C])."""
@@ -288,8 +297,8 @@ class Quadratic:
     def evaluate_each(self, parameters: Sequence[Array]) -> Scores:
         """Return the mean scores of W models."""
         parts = [self.centres, self.centres[self._cloud], self.centres[~self._cloud]]
-        loss, cloud, edge = (mean_of(np.array([self._excess(model, part) for model in parameters if len(part)]))
-                             for part in parts)
+        excess = [[self._excess(model, part) for model in parameters if len(part)] for part in parts]
+        loss, cloud, edge = (mean_of(np.array(values)) for values in excess)
         return Scores(loss, 0.0, bounded_exp(loss), cloud, edge, 0.0, 0.0, len(self.centres))
 
     def yardsticks(self) -> dict[str, float]:

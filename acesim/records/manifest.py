@@ -165,8 +165,10 @@ def exact(value: float | int | str) -> str:
     return value.hex() if isinstance(value, float) else str(value)
 
 
-def code_version() -> str:
+def code_version(plugins: Iterable[str | Path] = ()) -> str:
     """Return the version of acesim and a hash of its source: results of other code are not ours.
+
+    plugins   files whose source counts too
 
     >>> code_version() == code_version()
     True
@@ -176,6 +178,8 @@ def code_version() -> str:
     for path in sorted(package.rglob("*.py")):
         found.update(path.relative_to(package).as_posix().encode() + b"\0")
         found.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    for plugin in plugins:
+        found.update(Path(plugin).read_bytes() + b"\0")
     return f"{acesim_version()}+{found.hexdigest()[:12]}"
 
 

@@ -14,8 +14,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from acesim.records.rows import BYTE_PARTS, CUMULATIVE, outside
-from acesim.records.store import EVENTS, MANIFEST, METRICS, MODEL, PROGRESS
+from acesim.records.store import EVENTS, MANIFEST, METRICS, MODEL, PROGRESS, STUDY
 from acesim.scenario.errors import ResultMissing
+
+CELLS = "cells"
+"""The folder of a sweep's cells in a study's folder: each is a study of its own, not part of the one above."""
 
 Places = str | Path | Sequence[str | Path]
 
@@ -104,11 +107,17 @@ def missing(places: Places, faults: Sequence[str]) -> str:
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Return a run's manifest, or None where there is none or it is not whole."""
+    page = read_json(folder / MANIFEST)
+    return page if page is not None and {"label", "policy", "seed", "status"} <= page.keys() else None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return a JSON mapping, or None where there is none or it is broken."""
     try:
-        document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return document if isinstance(document, dict) and {"label", "seed", "status"} <= document.keys() else None
+    return document if isinstance(document, dict) else None
 
 
 def _listed(places: Places) -> list[Path]:
@@ -121,7 +130,8 @@ def _run_folders(place: Path) -> Iterator[Path]:
     if _is_run(place):
         return iter((place,))
     order = _label_order(place)
-    folders = {path.parent for name in (MANIFEST, EVENTS, PROGRESS) for path in place.rglob(name)}
+    folders = {path.parent for name in (MANIFEST, EVENTS, PROGRESS) for path in place.rglob(name)
+               if CELLS not in path.relative_to(place).parts}
     return iter(sorted(folders, key=lambda folder: (order.get(folder.parent, len(order)), str(folder.parent),
                                                     _seed_of(folder), folder.name)))
 
@@ -138,14 +148,9 @@ def _seed_of(folder: Path) -> int:
 def _label_order(place: Path) -> dict[Path, int]:
     """Number the label folders below `place` as the studies' own lists have them."""
     order: dict[Path, int] = {}
-    for path in sorted(place.rglob("study.json")):
-        try:
-            runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-            listed = [path.parent / run["folder"] for run in runs]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # only the order of display is lost; the runs are found all the same
-        for folder in listed:
-            order.setdefault(folder.parent, len(order))
+    for path in sorted(place.rglob(STUDY)):
+        for run in (read_json(path) or {}).get("runs", []):
+            order.setdefault((path.parent / run["folder"]).parent, len(order))
     return order
 
 

@@ -4,6 +4,8 @@
     metrics.parquet         a row per evaluation (MetricRow)
     events/part-00000.parquet ...   a row per event (Event), in the order they were emitted
     model.npz               "weights": the cloud server's model at the end
+    progress.json           the last metric row, while the run goes on
+    failure.txt             the traceback of a run that an unforeseen error ended
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import pyarrow.parquet as pq
 from acesim.records.rows import Event, MetricRow
 
 MANIFEST, METRICS, EVENTS, MODEL = "manifest.json", "metrics.parquet", "events", "model.npz"
-PROGRESS = "progress.json"
+PROGRESS, FAILURE, STUDY = "progress.json", "failure.txt", "study.json"
 
 _COLUMN_TYPES = {int: pa.int64(), float: pa.float64(), str: pa.dictionary(pa.int32(), pa.string())}
 
@@ -102,7 +104,7 @@ class RunWriter:
 
 def clear(folder: Path) -> None:
     """Remove what a run wrote into `folder`, the manifest first, and nothing else."""
-    for name in (MANIFEST, METRICS, MODEL, PROGRESS):
+    for name in (MANIFEST, METRICS, MODEL, PROGRESS, FAILURE):
         (folder / name).unlink(missing_ok=True)
     if (folder / EVENTS).is_dir():
         shutil.rmtree(folder / EVENTS)

@@ -235,12 +235,13 @@ def _axis(run: Run, kind: str) -> pd.Series:
 
 
 def _budgets(runs: Runs, kind: str) -> dict[int, float]:
-    """Return for every seed the least that any policy used up, those that used nothing apart."""
+    """Return for every seed the least that any policy used up, those that send nothing apart."""
     spent: dict[int, list[float]] = {}
     for seeds in runs.values():
         for seed, run in seeds.items():
-            spent.setdefault(seed, []).append(float(_axis(run, kind).max()))
-    return {seed: min((value for value in values if value > 0), default=nan) for seed, values in spent.items()}
+            sends = _axis(run, "bytes").max() > 0
+            spent.setdefault(seed, []).extend([float(_axis(run, kind).max())] if sends else [])
+    return {seed: min(values, default=nan) for seed, values in spent.items()}
 
 
 def _read_at(run: Run, kind: str, budget: float) -> dict[str, float]:

@@ -83,11 +83,15 @@ def _hours(share: int) -> Cell:
     return cell
 
 
+def _difference(reference: str | None) -> Cell:
+    return lambda row: "(baseline)" if row["label"] == reference else bounds(row, "top1_difference", 2)
+
+
 def _learning(reference: str | None) -> dict[str, Cell]:
     against = reference or "baseline"
     return {
         "top-1 %": lambda row: spread(row, "top1_percent", 2),
-        f"against {against}": lambda row: bounds(row, "top1_difference", 2),
+        f"against {against}": _difference(reference),
         "perplexity": lambda row: spread(row, "perplexity", 2),
         "conv. epochs": lambda row: spread(row, "convergence_epochs", 1),
         "h to 90 %": _hours(90),
@@ -183,10 +187,11 @@ def _rho(table: pd.DataFrame) -> str:
 
 
 def _yardsticks(table: pd.DataFrame, page: Mapping[str, Any]) -> str:
-    known = {name: value for name, value in (page.get("yardsticks") or {}).items() if isinstance(value, (int, float))}
+    known = {name.removesuffix("_nats"): float(value) for name, value in (page.get("yardsticks") or {}).items()
+             if name.endswith("_nats") and isinstance(value, (int, float))}
     if not known:
         return ""
-    marks = ", ".join(f"{name} {number(float(value), 3)}" for name, value in known.items())
+    marks = ", ".join(f"{name} {number(value, 3)}" for name, value in known.items())
     losses = ", ".join(f"{row['label']} {number(row['loss_nats'], 3)}" for row in table.to_dict("records"))
     return f"loss (nats): {losses}; counted models on the same windows: {marks}"
 
@@ -198,7 +203,7 @@ def view_page(table: pd.DataFrame, kind: str) -> Page:
         "after TB" if kind == "bytes" else "after hours": spent,
         "epochs": _plain("epoch", 1),
         "top-1 %": lambda row: spread(row, "top1_percent", 2),
-        f"against {table.attrs.get('baseline') or 'baseline'}": lambda row: bounds(row, "top1_difference", 2),
+        f"against {table.attrs.get('baseline') or 'baseline'}": _difference(table.attrs.get("baseline")),
         "perplexity": lambda row: spread(row, "perplexity", 2),
     }
     note = ("read off the curves before the end of a run, so before the learning rate has decayed: a run planned for "

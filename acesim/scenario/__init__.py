@@ -1,1 +1,31 @@
 """Turns a YAML file into a frozen, fully checked `Scenario` in SI units, or says exactly what is wrong."""
+
+from acesim.scenario.canonical import content_hash, dump, restore, schema, to_yaml
+from acesim.scenario.library import scenario_path, shipped_scenarios
+from acesim.scenario.loader import load, load_document
+from acesim.scenario.overrides import override, override_keys
+from acesim.scenario.schema import (
+    Access,
+    Corpus,
+    LanguageModelTask,
+    Layer,
+    NetworkSpec,
+    Nominal,
+    OptimizerSpec,
+    PolicySpec,
+    QuadraticTask,
+    Range,
+    Scenario,
+    Server,
+    Servers,
+    Stop,
+    TransformerSpec,
+    WorkerGroup,
+)
+
+__all__ = [
+    "Access", "Corpus", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal", "OptimizerSpec", "PolicySpec",
+    "QuadraticTask", "Range", "Scenario", "Server", "Servers", "Stop", "TransformerSpec", "WorkerGroup",
+    "content_hash", "dump", "load", "load_document", "override", "override_keys", "restore", "scenario_path",
+    "schema", "shipped_scenarios", "to_yaml",
+]

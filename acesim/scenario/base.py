@@ -16,13 +16,11 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import CoreSchema
 
 from acesim.scenario.units import Dimension, Range, checked, dimension_of, no_unit, parse, spell, without_unit
 
 Whole = Annotated[int, Strict()]
 Positive = Annotated[int, Strict(), Field(ge=1)]
-Real = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, StringConstraints(strict=True, min_length=1)]
 
@@ -38,12 +36,12 @@ def is_yaml(info: ValidationInfo) -> bool:
 class Fact(BaseModel):
     """The base of everything in a scenario.
 
-    The key in YAML is the attribute's name without its unit; there values are text with a unit.  In Python the
-    attribute's own name works too, and takes plain SI numbers.
+    The key in YAML is the attribute's name without its unit; there values are text with a unit.  In Python
+    the attribute's own name works too, and takes plain SI numbers.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=without_unit, populate_by_name=True,
-                              allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=without_unit,
+                              populate_by_name=True, allow_inf_nan=False, protected_namespaces=())
 
     @field_validator("*", mode="before")
     @classmethod
@@ -56,13 +54,15 @@ class Fact(BaseModel):
         return quantity if Range in types else _scalar(quantity, whole=int in types)
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(cls, core_schema: Any,
+                                     handler: GetJsonSchemaHandler) -> dict[str, Any]:
         schema = handler.resolve_ref_schema(handler(core_schema))
         for name, field in cls.model_fields.items():
             dimension = dimension_of(name)
             if dimension is not None:
                 optional = type(None) in _types(field.annotation)
-                schema["properties"][without_unit(name)] = _quantity_schema(dimension, field.default, optional)
+                spelled = _quantity_schema(dimension, field.default, optional)
+                schema["properties"][without_unit(name)] = spelled
         return schema
 
 
@@ -94,7 +94,8 @@ def _scalar(quantity: Range, whole: bool) -> float:
 
 
 def _quantity_schema(dimension: Dimension, default: Any, optional: bool) -> dict[str, Any]:
-    spelled: dict[str, Any] = {"type": ["string", "null"] if optional else "string", "pattern": dimension.pattern,
+    spelled: dict[str, Any] = {"type": ["string", "null"] if optional else "string",
+                               "pattern": dimension.pattern,
                                "description": f"a {dimension.noun}, for example {dimension.example}"}
     if isinstance(default, int | float | Range):
         spelled["default"] = spell(dimension, default)

@@ -16,7 +16,7 @@ def defaults() -> dict[str, Any]:
 
 
 def nominal() -> dict[str, Any]:
-    """Return the nominal model of Table 1; batch of 64 by 768 tokens, the middle of 512-1024 in section 4.1."""
+    """Return Table 1's nominal model: batches of 64 by 768 tokens, the middle of section 4.1's 512-1024."""
     return {"model": "transformer-350m", "tokens_per_step": {"cloud": "64 x 768", "edge": "64 x 768"}}
 
 

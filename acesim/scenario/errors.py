@@ -29,9 +29,10 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         line = f":{self.line}" if self.line else ""
-        place = f"{self.file}{line}: " if self.file else ""
         shown = "" if self.value is None else f" = {self.value}"
-        return f"{place}{dotted(self.path)}{shown}: {self.rule}"
+        subject = f"{dotted(self.path)}{shown}" if self.path or not self.file else ""
+        place = f"{self.file}{line}" if self.file else ""
+        return ": ".join(part for part in (place, subject, self.rule) if part)
 
 
 def dotted(path: Sequence[str | int]) -> str:

@@ -17,13 +17,14 @@ def labels(policies: Sequence[tuple[str, str | None, Mapping[str, Any]]]) -> lis
 
     A given label stays.  Otherwise it is the name, plus the parameters that differ where a name occurs twice.
 
-    >>> labels([("top-k", None, {"ratio": .3}), ("top-k", None, {"ratio": .3, "index": "auto"}), ("ace", None, {})])
-    ['top-k', 'top-k index=auto', 'ace']
+    >>> labels([("top-k", None, {"ratio": 0.3}), ("top-k", None, {"ratio": 0.3, "index": "auto"})])
+    ['top-k', 'top-k index=auto']
     """
     found = []
     for name, label, parameters in policies:
         twins = [other for twin, _, other in policies if twin == name]
-        differing = [key for key in parameters if any(other.get(key, _ABSENT) != parameters[key] for other in twins)]
+        differing = [key for key, value in parameters.items()
+                     if any(other.get(key, _ABSENT) != value for other in twins)]
         found.append(label or " ".join([name, *(f"{key}={_shown(parameters[key])}" for key in differing)]))
     return found
 
@@ -56,8 +57,8 @@ def name_rule(name: str, pattern: re.Pattern[str] = _NAME) -> str | None:
         return f"{_RESERVED} is taken: sweeps keep their grid there; choose another"
     if len(name) <= 100 and pattern.fullmatch(name):
         return None
-    return ("cannot name a folder: at most 100 of letters, digits, spaces and _ - . , = % ( ), starting with a letter "
-            "or a digit and not ending in a space or a full stop")
+    return ("cannot name a folder: write at most 100 of letters, digits, spaces and _ - . , = % ( ), with a "
+            "letter or a digit first, and one of these or _ % ) last")
 
 
 def label_problems(found: Sequence[str]) -> list[tuple[int, str]]:

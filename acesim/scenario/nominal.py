@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from acesim.scenario.base import Fact, Flag, Positive, Text
 from acesim.scenario.errors import AcesimError
@@ -15,7 +23,7 @@ from acesim.scenario.units import count, extents
 if TYPE_CHECKING:
     from acesim.scenario.schema import WorkerGroup
 
-PROXY = "same-as-proxy"
+PROXY: Final = "same-as-proxy"
 TRANSFORMER = "transformer-350m"
 RESNET = "resnet-50"
 _EXTENTS = {TRANSFORMER: (1024, 24), RESNET: (327, 50)}
@@ -26,11 +34,17 @@ def _shape(value: Any) -> Any:
     return extents(value) if isinstance(value, str) else value
 
 
+_WHOLE = {"type": "integer", "minimum": 1}
+_SHAPE_SCHEMA = WithJsonSchema({"anyOf": [{"type": "array", "items": _WHOLE, "minItems": 1},
+                                         {"type": "string"}]})
+_TOKENS_SCHEMA = WithJsonSchema({"anyOf": [_WHOLE, {"type": "string", "pattern": r"^[\d.kMGx×* ]+$"}]})
+
+
 class Layer(Fact):
     """One tensor of the nominal model: `shape` is a list, or text such as 1024 x 4096."""
 
     name: Text
-    shape: Annotated[tuple[Positive, ...], BeforeValidator(_shape), Field(min_length=1)]
+    shape: Annotated[tuple[Positive, ...], BeforeValidator(_shape), Field(min_length=1), _SHAPE_SCHEMA]
 
     @property
     def size(self) -> int:
@@ -50,8 +64,9 @@ def _pieces(value: Any) -> int | str:
 
 
 Preset = Literal["same-as-proxy", "transformer-350m", "resnet-50"]
-Tokens = Annotated[int, BeforeValidator(count)]
-Model = Annotated[Annotated[Preset, Tag("preset")] | Annotated[tuple[Layer, ...], Field(min_length=1), Tag("layers")],
+Tokens = Annotated[int, BeforeValidator(count), _TOKENS_SCHEMA]
+Layers = Annotated[tuple[Layer, ...], Field(min_length=1)]
+Model = Annotated[Annotated[Preset, Tag("preset")] | Annotated[Layers, Tag("layers")],
                   Discriminator(lambda value: "layers" if isinstance(value, list | tuple) else "preset")]
 
 
@@ -84,7 +99,8 @@ class Nominal(Fact):
         if not isinstance(preset, str) or preset not in _EXTENTS:
             return data
         width, depth = _EXTENTS[preset]
-        return {"width": width, "depth": depth, **{key: data[key] for key in data if data[key] is not None}}
+        given = {key: data[key] for key in ("width", "depth") if data.get(key) is not None}
+        return {**data, "width": width, "depth": depth, **given}
 
     @field_validator("checkpointing")
     @classmethod
@@ -101,8 +117,8 @@ class Nominal(Fact):
         if isinstance(self.model, tuple):
             return self.model
         if self.is_proxy:
-            raise AcesimError("nominal.model = same-as-proxy: its layers are those of the model that is trained; "
-                              "ask the task for its shapes")
+            raise AcesimError("nominal.model = same-as-proxy: its layers are those of the model that is "
+                              "trained, which the task knows")
         return preset_layers(self.model)
 
     def tokens(self, group: WorkerGroup) -> int:
@@ -119,8 +135,8 @@ class Nominal(Fact):
 
 def missing_tokens(group: str, tier: str) -> str:
     """Say that nobody can know the tokens of a step but who writes the scenario."""
-    return (f"says nothing for worker group {group}; there is no default, for it alone decides whether communication "
-            f"matters: write for example tokens_per_step: {{{tier}: 64 x 768}}")
+    return (f"says nothing for worker group {group}; there is no default, for it alone decides whether "
+            f"communication matters: write for example tokens_per_step: {{{tier}: 64 x 768}}")
 
 
 @lru_cache(maxsize=4)
@@ -131,9 +147,10 @@ def preset_layers(preset: str) -> tuple[Layer, ...]:
                        context 1024, learned positions, biases and layer norms everywhere, output tied to the
                        embedding (Radford et al. 2019, GPT-2 medium)
     resnet-50          25 557 032 parameters (He et al. 2016, arXiv:1512.03385, with the stride on the 3 x 3
-                       convolution).  A 224 x 224 image costs as much as 160 tokens: 4.089e9 multiply-adds over
-                       25.6e6 parameters.  Its width of 327 at depth 50 makes 34 x tokens x width x depth bytes
-                       what two copies of its 11.11e6 convolution outputs take in fp32 (before and after the norm).
+                       convolution).  A 224 x 224 image costs as much as 160 tokens: 4.089e9 multiply-adds
+                       over 25.6e6 parameters.  Its width of 327 at depth 50 makes 34 x tokens x width x depth
+                       bytes what two copies of its 11.11e6 convolution outputs take in fp32 (before the norm
+                       and after it).
 
     >>> sum(layer.size for layer in preset_layers("transformer-350m"))
     354823168
@@ -147,7 +164,8 @@ def preset_layers(preset: str) -> tuple[Layer, ...]:
 _Tensors = Iterator[tuple[str, tuple[int, ...]]]
 
 
-def _transformer(depth: int = 24, width: int = 1024, vocabulary: int = 50_257, context: int = 1024) -> _Tensors:
+def _transformer() -> _Tensors:
+    (width, depth), vocabulary, context = _EXTENTS[TRANSFORMER], 50_257, 1024
     yield "embedding.tokens", (vocabulary, width)
     yield "embedding.positions", (context, width)
     for layer in range(depth):

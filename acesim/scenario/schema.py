@@ -1,4 +1,4 @@
-"""The facts of a scenario: frozen, checked, in SI units.  What a whole scenario must fulfil is in rules.py."""
+"""The facts of a scenario: frozen, checked, in SI.  What a scenario must fulfil as a whole is in rules.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     Tag,
     ValidationInfo,
     field_validator,
@@ -17,14 +18,15 @@ from pydantic import (
 )
 
 from acesim.scenario import defaults
-from acesim.scenario.base import Fact, Flag, Positive, Real, Text, Whole, is_yaml
+from acesim.scenario.base import Fact, Flag, Positive, Text, Whole, is_yaml
 from acesim.scenario.labels import folder, labels, name_rule
 from acesim.scenario.nominal import Layer, Nominal
-from acesim.scenario.units import Range
+from acesim.scenario.rules import problems
+from acesim.scenario.units import Range, from_mbps
 
-__all__ = ["Access", "Corpus", "Fact", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal", "OptimizerSpec",
-           "PolicySpec", "QuadraticTask", "Range", "Scenario", "Server", "Servers", "Stop", "Task",
-           "TransformerSpec", "WorkerGroup"]
+__all__ = ["Access", "Corpus", "Fact", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal",
+           "OptimizerSpec", "PolicySpec", "QuadraticTask", "Range", "Scenario", "Server", "Servers", "Stop",
+           "Task", "TransformerSpec", "WorkerGroup"]
 
 NonNegative = Annotated[float, Field(strict=True, ge=0)]
 AboveZero = Annotated[float, Field(strict=True, gt=0)]
@@ -32,7 +34,7 @@ BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 
 class Stop(Fact):
-    """When a run ends: at the first of these that comes true.  An epoch is steps_per_epoch local steps a worker."""
+    """When a run ends: at the first of these.  An epoch is steps_per_epoch local steps of each worker."""
 
     epochs: AboveZero | None = None
     simulated_time_s: Annotated[float, Field(gt=0)] | None = None
@@ -43,7 +45,8 @@ class Stop(Fact):
     @classmethod
     def _known_length(cls, epochs: float | None) -> float:
         if epochs is None:
-            raise ValueError("must be given: learning rates fall over the epochs; the others may only stop earlier")
+            raise ValueError("must be given, for learning rates fall over the epochs; the others may only "
+                             "stop a run earlier")
         return epochs
 
     @model_validator(mode="before")
@@ -145,11 +148,13 @@ class QuadraticTask(Fact):
 
 
 def _kind(task: Any) -> Any:
-    return task.get("kind", "language-model") if isinstance(task, Mapping) else getattr(task, "kind", None)
+    if isinstance(task, Mapping):
+        return str(task.get("kind", "language-model"))
+    return getattr(task, "kind", None)
 
 
-Task = Annotated[Annotated[LanguageModelTask, Tag("language-model")] | Annotated[QuadraticTask, Tag("quadratic")],
-                 Discriminator(_kind)]
+Task = Annotated[Annotated[LanguageModelTask, Tag("language-model")]
+                 | Annotated[QuadraticTask, Tag("quadratic")], Discriminator(_kind)]
 
 
 class Access(Fact):
@@ -161,7 +166,8 @@ class Access(Fact):
     trace, offset, end    for kind trace: a file, where in it to start, and what comes after its end
     """
 
-    kind: Literal["datacenter", "fixed", "wifi", "3g", "lte", "5g", "5g-mmwave", "satellite", "constant", "trace"]
+    kind: Literal["datacenter", "fixed", "wifi", "3g", "lte", "5g", "5g-mmwave", "satellite", "constant",
+                  "trace"]
     downlink_bytes_per_s: Range | None = None
     uplink_bytes_per_s: Range | None = None
     rtt_s: Range | None = None
@@ -189,7 +195,7 @@ class Access(Fact):
     @model_validator(mode="after")
     def _no_idle_settings(self) -> Access:
         if self.kind == "trace" and self.trace is None:
-            raise ValueError("kind trace needs a file: write for example {kind: trace, trace: links/tram.csv}")
+            raise ValueError("kind trace needs a file: write for example {kind: trace, trace: tram.csv}")
         if self.kind != "trace" and self.trace is not None:
             raise ValueError(f"a trace is for kind trace, not {self.kind}; leave one of the two out")
         if self.kind != "trace" and (self.offset_s or self.end != "loop"):
@@ -205,7 +211,7 @@ def _key(attribute: str) -> str:
 
 
 class WorkerGroup(Fact):
-    """Workers that are alike.  tier: "cloud" when they sit in the data centre, else "edge", unless it is given."""
+    """Workers that are alike.  tier, unless given: "cloud" for those in the data centre, else "edge"."""
 
     name: Annotated[Text, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
     count: Positive
@@ -240,12 +246,12 @@ class NetworkSpec(Fact):
     """
 
     regions: Positive = 4
-    region_uplink_bytes_per_s: Range = Range(62.5e6, 62.5e6)
-    region_downlink_bytes_per_s: Range | None = None
-    region_rtt_s: Range = Range(0, 0)
-    cloud_ingress_bytes_per_s: Range = Range(1.25e9, 1.25e9)
-    cloud_egress_bytes_per_s: Range = Range(1.25e9, 1.25e9)
-    fabric_bytes_per_s: Range = Range(12.5e9, 12.5e9)
+    region_uplink_bytes_per_s: float = from_mbps(500)
+    region_downlink_bytes_per_s: float | None = None
+    region_rtt_s: float = 0.0
+    cloud_ingress_bytes_per_s: float = from_mbps(10_000)
+    cloud_egress_bytes_per_s: float = from_mbps(10_000)
+    fabric_bytes_per_s: float = from_mbps(100_000)
     transport: Annotated[Literal["fluid"], BeforeValidator(_transport)] = "fluid"
     message_header_bytes: int = 64
     trace_step_s: Annotated[float, Field(gt=0)] = 1.0
@@ -284,7 +290,7 @@ def _parameter(value: Any) -> Any:
 
 
 class PolicySpec(Fact):
-    """A policy with its parameters: in YAML a name, or a mapping of `name`, `label` and every parameter beside them.
+    """A policy with its parameters: in YAML a name, or a mapping of `name`, `label` and the parameters.
 
     >>> PolicySpec(name="top-k", parameters={"ratio": 0.3}).folder
     'top-k'
@@ -303,6 +309,13 @@ class PolicySpec(Fact):
             return data
         own = {key: data[key] for key in ("name", "label") if key in data}
         return {**own, "parameters": {key: data[key] for key in data if key not in own}}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any,
+                                     handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        named = {"type": "string", "minLength": 1}
+        return {"anyOf": [named, {"type": "object", "properties": {"name": named, "label": named},
+                                  "required": ["name"]}]}
 
     @property
     def folder(self) -> str:
@@ -357,9 +370,7 @@ class Scenario(Fact):
 
     @model_validator(mode="after")
     def _hangs_together(self, info: ValidationInfo) -> Scenario:
-        from acesim.scenario.rules import problems  # the rules speak of scenarios, so they come after them
-
-        if not is_yaml(info):  # the loader asks itself, to name a line for each
+        if not is_yaml(info):  # the loader asks for them itself, to name a line for each
             found = list(problems(self))
             if found:
                 raise ValueError("; ".join(str(problem) for problem in found))

@@ -69,7 +69,7 @@ class Dimension:
         """A regular expression of what is understood, for editors."""
         units = "|".join(re.escape(unit) for unit in self.factors)
         number = r"\d+(\.\d+)?([eE][+-]?\d+)?"
-        return rf"^\s*{number}\s*({units})?\s*([-–]\s*{number}\s*({units}))?\s*$"
+        return rf"^\s*{number}\s*(({units})?\s*[-–]\s*{number}\s*)?({units})\s*$"
 
 
 def _factors(**units: float | str | Fraction) -> Mapping[str, Fraction]:
@@ -128,8 +128,8 @@ _QUANTITY = re.compile(rf"(?P<low>{_NUMBER})\s*(?P<low_unit>{_UNIT})?"
 def parse(dimension: Dimension, text: str) -> Range:
     """Read one quantity, or a range of them, in SI.
 
-    raises   ValueError, saying what to write instead: no unit, an unknown or binary unit, a negative value (or
-             zero where the dimension has none), a reversed range
+    raises   ValueError, saying what to write instead: no unit, an unknown or binary unit, a negative value
+             (or zero where there is none), a reversed range
 
     >>> parse(RATE, "20 Mbps").low, parse(TIME, "10-300 ms"), parse(SIZE, "25 MB").low
     (2500000.0, Range(low=0.01, high=0.3), 25000000.0)
@@ -191,7 +191,7 @@ def spell(dimension: Dimension, values: Range | float) -> str:
 
 
 def _spelled(values: Range, unit: str, factor: Fraction) -> str:
-    low, high = (repr(float(Fraction(value) / factor)).removesuffix(".0") for value in (values.low, values.high))
+    low, high = (repr(float(Fraction(end) / factor)).removesuffix(".0") for end in (values.low, values.high))
     return f"{low} {unit}" if values.is_constant else f"{low}-{high} {unit}"
 
 

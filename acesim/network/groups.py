@@ -1,0 +1,170 @@
+"""Groups of flows whose rates are known up to the first completion among them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acesim.network.filling import max_min
+from acesim.network.routes import RouteTable
+from acesim.network.traces import LONGEST_STANDSTILL, Capacity
+from acesim.scenario.errors import TraceError
+
+Bytes = NDArray[np.float64]
+
+DONE = 1e-12
+"""A flow with no more than this share of its bytes left is done: rounding must not make it
+wait out an outage."""
+MARGIN = 1.25
+"""A first block is this much longer than the first completion is expected to take."""
+
+
+class Group(Protocol):
+    """Flows that are coupled to each other and to nobody else.
+
+    keys       of its flows, ascending
+    finish_s   of its next completion
+    done       the keys that finish then
+    alive      False once an arrival or departure has dissolved it
+    """
+
+    keys: Sequence[int]
+    finish_s: float
+    done: Sequence[int]
+    alive: bool
+
+    def moved(self, time_s: float) -> Sequence[float] | Bytes:
+        """Return the bytes of each flow since the group was formed."""
+
+    def rates(self, time_s: float) -> Sequence[float] | Bytes:
+        """Return the rate of each flow."""
+
+
+class Alone:
+    """A single flow that is coupled to nobody: the lowest capacity of its route is all its own."""
+
+    def __init__(self, key: int, capacity: Capacity, left: float, start_s: float) -> None:
+        self.keys: Sequence[int] = (key,)
+        self.done: Sequence[int] = self.keys
+        self.alive = True
+        self.finish_s = capacity.time_to_move(left, start_s)
+        self._capacity, self._start_s = capacity, start_s
+        if math.isinf(self.finish_s):
+            raise _stuck(self.keys, start_s)
+
+    def moved(self, time_s: float) -> Sequence[float]:
+        """Return the bytes of the flow since the group was formed."""
+        return (self._capacity.moved_bytes(self._start_s, time_s),)
+
+    def rates(self, time_s: float) -> Bytes:
+        """Return the rate of the flow."""
+        return self._capacity.rate(np.array([time_s]))
+
+
+class Together:
+    """Flows that share links, solved for a block of steps.
+
+    edges_s    float64 [S + 1]
+    by_step    float64 [F, S], rates
+    passed     float64 [F, S], bytes moved by the end of each step
+    left       float64 [F], bytes to move; slack: what may be missing
+    """
+
+    def __init__(self, keys: Sequence[int], edges_s: NDArray[np.float64], by_step: Bytes, passed: Bytes,
+                 left: Bytes, slack: Bytes) -> None:
+        self.keys: Sequence[int] = tuple(keys)
+        self.alive = True
+        self._edges_s, self._by_step, self._passed = edges_s, by_step, passed
+        candidates = np.flatnonzero(passed[:, -1] >= left - slack).tolist()
+        self.finish_s = min(self._end(flow, left, slack) for flow in candidates)
+        ended = np.flatnonzero(left - self.moved(self.finish_s) <= slack)
+        self.done: Sequence[int] = tuple(self.keys[flow] for flow in ended)
+
+    def _end(self, flow: int, left: Bytes, slack: Bytes) -> float:
+        """Return when a flow has moved what it had left."""
+        if left[flow] <= slack[flow]:
+            return float(self._edges_s[0])
+        step = int(np.searchsorted(self._passed[flow], left[flow] - slack[flow]))
+        before = self._passed[flow, step - 1] if step else 0.0
+        past_s = (left[flow] - before) / self._by_step[flow, step]
+        return float(self._edges_s[step] + min(past_s, self._edges_s[step + 1] - self._edges_s[step]))
+
+    def _step(self, time_s: float) -> int:
+        after = int(np.searchsorted(self._edges_s, time_s, side="right"))
+        return min(after, len(self._edges_s) - 1) - 1
+
+    def moved(self, time_s: float) -> Bytes:
+        """Return the bytes of each flow since the group was formed."""
+        step = self._step(time_s)
+        within: Bytes = self._by_step[:, step] * (time_s - self._edges_s[step])
+        return within + self._passed[:, step - 1] if step else within
+
+    def rates(self, time_s: float) -> Bytes:
+        """Return the rate of each flow."""
+        rates: Bytes = self._by_step[:, self._step(time_s)]
+        return rates
+
+
+def together(table: RouteTable, keys: Sequence[int], rows: Sequence[int], link_rows: Sequence[int],
+             members: Sequence[NDArray[np.int64]], left: Bytes, nbytes: Bytes, start_s: float) -> Together:
+    """Solve a group from `start_s` on, block after block, until a flow is done.
+
+    rows         of the flows' routes in `table`; link_rows: of the links that couple them
+    members      for each of these links, the positions of its flows
+    left         bytes each flow has still to move, of its `nbytes`
+    """
+    slack = DONE * nbytes
+    span_s = MARGIN * _expected_s(table, rows, link_rows, members, left) + table.step_s
+    edges: list[NDArray[np.float64]] = []
+    by_step: list[Bytes] = []
+    passed: list[Bytes] = []
+    base, at_s = np.zeros((len(rows), 1)), start_s
+    while True:
+        block_s, rates = table.sample([*rows, *link_rows], at_s, span_s)
+        shares = max_min(rates[: len(rows)], rates[len(rows):], members)
+        base = base[:, -1:] + np.cumsum(shares * np.diff(block_s), axis=1)
+        edges.append(block_s if not edges else block_s[1:])
+        by_step.append(shares)
+        passed.append(base)
+        if (base[:, -1] >= left - slack).any():
+            return Together(keys, np.concatenate(edges), np.hstack(by_step), np.hstack(passed), left, slack)
+        at_s, span_s = float(block_s[-1]), 2 * span_s
+        for_ever = block_s[0] >= table.settled_s(rows) or shares.shape[1] > LONGEST_STANDSTILL
+        if for_ever and not shares.any():
+            raise _stuck(keys, start_s)
+
+
+def _expected_s(table: RouteTable, rows: Sequence[int], link_rows: Sequence[int],
+                members: Sequence[NDArray[np.int64]], left: Bytes) -> float:
+    """Return roughly how long the first completion will take, with every rate at its mean."""
+    paces = [table.mean[row] for row in rows]
+    for link_row, on_link in zip(link_rows, members, strict=True):
+        level = _level(sorted(table.mean[rows[flow]] for flow in on_link), table.mean[link_row])
+        for flow in on_link:
+            paces[flow] = min(paces[flow], level)
+    return min(float(nbytes) / pace for nbytes, pace in zip(left, paces, strict=True))
+
+
+def _level(ascending: Sequence[float], capacity: float) -> float:
+    """Return the water level of a few numbers: `filling.water_level` for one step, without numpy's overhead.
+
+    >>> _level([1.0, 5.0, 9.0], 7.0)
+    3.0
+    """
+    still_open = len(ascending)
+    for cap in ascending:
+        if cap * still_open >= capacity:
+            return capacity / still_open
+        capacity -= cap
+        still_open -= 1
+    return math.inf
+
+
+def _stuck(keys: Sequence[int], time_s: float) -> TraceError:
+    return TraceError("network", None,
+                      f"from {time_s:g} s on nothing moves any more for flows {list(keys)}: a trace on their "
+                      f"route holds a rate of zero for ever; end it above zero, or write end: loop")

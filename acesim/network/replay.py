@@ -1,0 +1,160 @@
+"""Completion times of given transfers over given links: the flows file of `acesim flows`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acesim.network.flows import Flows
+from acesim.network.traces import Capacity, Least, Rates, constant
+from acesim.scenario.errors import Problem, ScenarioError
+
+_KNOWN = {"document": ("links", "flows", "sharing", "transport", "note", "units"),
+          "links": ("id", "bw", "lat", "profile"), "flows": ("id", "start", "size", "route", "weight")}
+_REQUIRED = {"links": ("id", "bw", "lat"), "flows": ("id", "start", "size", "route")}
+
+
+class Profile:
+    """A rate that changes at given moments, and holds in between and after the last: a part for `Least`.
+
+    >>> Profile([5.0], [100.0, 7.0]).rate(np.array([4.9, 5.0, 99.0]))
+    array([100.,   7.,   7.])
+    """
+
+    def __init__(self, times_s: Sequence[float], bytes_per_s: Sequence[float]) -> None:
+        self._times_s = np.array(times_s, dtype=np.float64)
+        self._bytes_per_s = np.array(bytes_per_s, dtype=np.float64)
+        self.minimum, self.maximum = float(min(bytes_per_s)), float(max(bytes_per_s))
+        self.settled_s = float(times_s[-1])
+
+    def rate(self, time_s: NDArray[np.float64]) -> Rates:
+        """Return the rate at each moment."""
+        return self._bytes_per_s[np.searchsorted(self._times_s, time_s, side="right")]
+
+    def edges(self, start_s: float, end_s: float) -> NDArray[np.float64]:
+        """Return the moments strictly between two others at which the rate changes."""
+        return self._times_s[(self._times_s > start_s) & (self._times_s < end_s)]
+
+
+def replay(document: Mapping[str, Any]) -> dict[str | int, float]:
+    """Return when each transfer of a flows file arrives.
+
+    document   {"links": [{"id", "bw", "lat", "profile"?}], "flows": [{"id", "start", "size", "route"}]} in
+               bytes, seconds, bytes per second; a profile's entry [t, bw] holds until the next, the last for
+               ever; `note` and `units` are ignored
+    returns    {flow's id: finish}, in the order of the file.  finish = start + sum(lat) + transfer, where the
+               transfer takes capacity from start + sum(lat) on: the first byte travels before any link is
+               busy with it, as in SimGrid's fluid model
+    raises     ScenarioError with every problem of the document; TraceError for a transfer that can never end
+
+    >>> link, flow = {"id": "L", "bw": 10, "lat": 0.5}, {"id": "f", "start": 1, "size": 20, "route": ["L"]}
+    >>> replay({"links": [link], "flows": [flow]})
+    {'f': 3.5}
+    """
+    problems = list(_problems(document))
+    if problems:
+        raise ScenarioError(problems)
+    numbers = {link["id"]: number for number, link in enumerate(document["links"])}
+    latencies = [float(link["lat"]) for link in document["links"]]
+    routes = [tuple(numbers[link] for link in flow["route"]) for flow in document["flows"]]
+    starts = [(flow["start"] + sum(latencies[link] for link in route), key)
+              for key, (flow, route) in enumerate(zip(document["flows"], routes, strict=True))]
+    flows, ends = Flows([_capacity(link) for link in document["links"]]), [0.0] * len(starts)
+    for start_s, key in [*sorted(starts), (math.inf, -1)]:
+        while (end_s := flows.next_finish()) <= start_s and end_s < math.inf:
+            for finished in flows.advance(end_s):
+                ends[finished] = end_s
+        if key >= 0:
+            flows.start(key, document["flows"][key]["size"], routes[key], start_s)
+    return {flow["id"]: ends[key] for key, flow in enumerate(document["flows"])}
+
+
+def _capacity(link: Mapping[str, Any]) -> Capacity:
+    if not link.get("profile"):
+        return constant(float(link["bw"]), str(link["id"]))
+    times, rates = zip(*link["profile"], strict=True)
+    return Least([Profile(times, [link["bw"], *rates])])
+
+
+def _problems(document: Mapping[str, Any]) -> list[Problem]:
+    """Return all that is wrong with a flows file."""
+    if not isinstance(document, Mapping):
+        return [Problem((), type(document).__name__, "must be an object with links and flows")]
+    problems = _unknown((), document, "document")
+    for name in ("links", "flows"):
+        if not isinstance(document.get(name), list) or not document[name]:
+            problems.append(Problem((name,), document.get(name), "must be a list with at least one entry"))
+    if document.get("sharing", "equal") != "equal":
+        problems.append(Problem(("sharing",), document["sharing"], "must be equal; rtt is not simulated yet"))
+    if document.get("transport", "fluid") != "fluid":
+        problems.append(Problem(("transport",), document["transport"],
+                                "must be fluid; tcp is not yet simulated"))
+    if problems:
+        return problems
+    for name, check in (("links", _link_problems), ("flows", _flow_problems)):
+        known = {link.get("id") for link in document["links"] if isinstance(link, Mapping)}
+        seen: set[object] = set()
+        for number, entry in enumerate(document[name]):
+            shape = _entry_problems((name, number), entry, name)
+            problems += shape or check((name, number), entry, known)
+            if not shape and str(entry["id"]) in seen:
+                problems.append(Problem((name, number, "id"), entry["id"], "is given twice"))
+            seen.update([str(entry["id"])] if not shape else [])
+    return problems
+
+
+def _unknown(path: tuple[str | int, ...], entry: Mapping[str, Any], kind: str) -> list[Problem]:
+    return [Problem((*path, key), None, f"unknown key (knows: {', '.join(_KNOWN[kind])})")
+            for key in entry if key not in _KNOWN[kind]]
+
+
+def _entry_problems(path: tuple[str | int, ...], entry: Any, kind: str) -> list[Problem]:
+    if not isinstance(entry, Mapping):
+        return [Problem(path, entry, "must be an object")]
+    missing = [Problem((*path, key), None, "is missing") for key in _REQUIRED[kind] if key not in entry]
+    if not isinstance(entry.get("id", ""), str | int):
+        missing.append(Problem((*path, "id"), entry["id"], "must be text or a whole number"))
+    return _unknown(path, entry, kind) + missing
+
+
+def _number(path: tuple[str | int, ...], value: Any, least: float) -> list[Problem]:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fine = number and least <= value < math.inf
+    return [] if fine else [Problem(path, value, f"must be a number >= {least:g}")]
+
+
+def _link_problems(path: tuple[str | int, ...], link: Mapping[str, Any], _: set[object]) -> list[Problem]:
+    problems = _number((*path, "bw"), link["bw"], 0) + _number((*path, "lat"), link["lat"], 0)
+    profile, place = link.get("profile") or [], (*path, "profile")
+    pairs = isinstance(profile, list) and all(isinstance(each, list) and len(each) == 2 for each in profile)
+    if not pairs:
+        return [*problems, Problem(place, profile, "must be a list of [seconds, bytes per second]")]
+    for number, (time_s, rate) in enumerate(profile):
+        problems += _number((*place, number, 0), time_s, 0) + _number((*place, number, 1), rate, 0)
+    if not problems and any(later[0] <= earlier[0] for earlier, later in pairwise(profile)):
+        problems.append(Problem(place, None, "times must ascend"))
+    if not problems and not any([link["bw"], *(rate for _, rate in profile)]):
+        problems.append(Problem((*path, "bw"), link["bw"],
+                                "must be > 0 at some time; else nothing ever passes"))
+    return problems
+
+
+def _flow_problems(path: tuple[str | int, ...], flow: Mapping[str, Any], links: set[object]) -> list[Problem]:
+    problems = _number((*path, "start"), flow["start"], 0) + _number((*path, "size"), flow["size"], 0)
+    if flow.get("weight", 1) != 1:
+        problems.append(Problem((*path, "weight"), flow["weight"],
+                                "must be 1; weights are not simulated yet"))
+    route = flow["route"]
+    if not isinstance(route, list) or not route:
+        return [*problems, Problem((*path, "route"), route, "must be a list of link ids, at least one")]
+    for number, link in enumerate(route):
+        if not isinstance(link, str | int) or link not in links:
+            problems.append(Problem((*path, "route", number), link, "no such link"))
+        elif link in route[:number]:
+            problems.append(Problem((*path, "route", number), link, "is in the route twice"))
+    return problems

@@ -1,0 +1,159 @@
+"""Which links there are, and which of them each message crosses.
+
+The network is wires; the tree is the policy's choice.  A star sends every message over the worker's whole
+route; a tree of regions stops at the region's server, which sends on its own behalf.
+
+    edge worker --- access --- region uplink ----- cloud ingress ---> cloud server
+    edge worker <-- access --- region downlink --- cloud egress ----- cloud server
+    cloud worker -- own card -- fabric -- cloud server
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acesim.network.generator import lines, within
+from acesim.network.traces import Trace, constant
+from acesim.scenario.streams import stream
+
+if TYPE_CHECKING:
+    from acesim.scenario.schema import NetworkSpec, WorkerGroup
+
+Route = tuple[int, ...]
+Seconds = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """All links, and the routes over them; a route is a tuple of link numbers, latencies are one way.
+
+    links, link_names          what each link can carry, and what it is called
+    worker_names               [W] "xavier-3"
+    regions                    R: the edge regions, and last the data centre
+    region_of                  [W] region of each worker; cloud workers belong to the last
+    up_route, down_route       [W] between a worker and the cloud server, the whole way (star)
+    up_to_region, down_from_region   [W] between a worker and its region's server
+    region_up, region_down     [R] between a region's server and the cloud server
+    *_latency_s                [W] or [R] of these routes
+    up_mean_bytes_per_s, down_mean_bytes_per_s   [W] mean rates of the workers' own links
+    message_header_bytes       of every message
+    """
+
+    links: tuple[Trace, ...]
+    link_names: tuple[str, ...]
+    worker_names: tuple[str, ...]
+    regions: int
+    region_of: NDArray[np.int64]
+    up_route: tuple[Route, ...]
+    down_route: tuple[Route, ...]
+    up_to_region: tuple[Route, ...]
+    down_from_region: tuple[Route, ...]
+    region_up: tuple[Route, ...]
+    region_down: tuple[Route, ...]
+    up_latency_s: Seconds
+    down_latency_s: Seconds
+    up_to_region_latency_s: Seconds
+    down_from_region_latency_s: Seconds
+    region_up_latency_s: Seconds
+    region_down_latency_s: Seconds
+    up_mean_bytes_per_s: NDArray[np.float64]
+    down_mean_bytes_per_s: NDArray[np.float64]
+    message_header_bytes: int
+
+    @property
+    def workers(self) -> int:
+        """W."""
+        return len(self.worker_names)
+
+
+class _Backbone:
+    """The links that workers share: their numbers, and the latencies of the regions."""
+
+    def __init__(self, spec: NetworkSpec, first: int, seed: int) -> None:
+        self.traces: list[Trace] = []
+        self.names: list[str] = []
+        self._first = first
+        rng = stream(seed, "trace", 0, _BACKBONE)
+        shares = rng.random((spec.regions + 1, 3))  # the last row is the cloud's own
+        down_range = spec.region_downlink_bytes_per_s
+        down_range = spec.region_uplink_bytes_per_s if down_range is None else down_range
+        up = [self._add(f"region-{region} up", within(spec.region_uplink_bytes_per_s, share))
+              for region, share in enumerate(shares[:-1, 0])]
+        # With one range for both ways a region draws one rate: its line is as good in one as in the other.
+        column = 0 if spec.region_downlink_bytes_per_s is None else 1
+        down = [self._add(f"region-{region} down", within(down_range, share))
+                for region, share in enumerate(shares[:-1, column])]
+        ingress = self._add("cloud ingress", within(spec.cloud_ingress_bytes_per_s, shares[-1, 0]))
+        egress = self._add("cloud egress", within(spec.cloud_egress_bytes_per_s, shares[-1, 1]))
+        self.fabric = self._add("fabric", within(spec.fabric_bytes_per_s, shares[-1, 2]))
+        self.region_up = (*((link, ingress) for link in up), (self.fabric,))
+        self.region_down = (*((egress, link) for link in down), (self.fabric,))
+        self.latency_s = np.array([within(spec.region_rtt_s, share) / 2 for share in shares[:-1, 2]] + [0.0])
+
+    def _add(self, name: str, bytes_per_s: float) -> int:
+        self.traces.append(constant(bytes_per_s, name))
+        self.names.append(name)
+        return self._first + len(self.traces) - 1
+
+
+_BACKBONE = 9
+"""Block of the first worker's trace stream for what belongs to no worker."""
+
+
+def build(groups: Sequence[WorkerGroup], network_spec: NetworkSpec, seed: int) -> Topology:
+    """Draw every link from the seed and lay the routes.
+
+    Edge workers are dealt to the edge regions in turn, group by group, so that regions are alike.  access.rtt
+    holds between a worker and the cloud; region_rtt is added on the way between a region and the cloud, so
+    that a message takes as long in a star as over both levels of a tree.
+    """
+    names = tuple(f"{group.name}-{number}" for group in groups for number in range(group.count))
+    members = [group for group in groups for _ in range(group.count)]
+    own = lines([group.access for group in members], network_spec.trace_step_s, network_spec.trace_period_s,
+                seed)
+    backbone = _Backbone(network_spec, 2 * len(own), seed)
+    region_of = _regions(groups, network_spec.regions)
+    link_names = [f"{name} {direction}" for name in names for direction in ("up", "down")] + backbone.names
+    links = [trace for line in own for trace in (line.up, line.down)] + backbone.traces
+    up, down = _to_region(backbone, region_of, network_spec.regions)
+    access_s, region_s = np.array([line.rtt_s / 2 for line in own]), backbone.latency_s
+    return Topology(
+        links=tuple(links), link_names=tuple(link_names), worker_names=names,
+        regions=network_spec.regions + 1, region_of=region_of,
+        message_header_bytes=network_spec.message_header_bytes,
+        up_to_region=up, down_from_region=down,
+        region_up=backbone.region_up, region_down=backbone.region_down,
+        up_route=tuple(_joined(route, backbone.region_up[region])
+                       for route, region in zip(up, region_of, strict=True)),
+        down_route=tuple(_joined(backbone.region_down[region], route)
+                         for route, region in zip(down, region_of, strict=True)),
+        up_to_region_latency_s=access_s, down_from_region_latency_s=access_s,
+        region_up_latency_s=region_s, region_down_latency_s=region_s,
+        up_latency_s=access_s + region_s[region_of], down_latency_s=access_s + region_s[region_of],
+        up_mean_bytes_per_s=np.array([line.up.mean for line in own]),
+        down_mean_bytes_per_s=np.array([line.down.mean for line in own]))
+
+
+def _regions(groups: Sequence[WorkerGroup], regions: int) -> NDArray[np.int64]:
+    """Deal edge workers to regions in turn within each group; the cloud's belong to the last."""
+    dealt = [number % regions if group.tier == "edge" else regions for group in groups
+             for number in range(group.count)]
+    return np.array(dealt, dtype=np.int64)
+
+
+def _to_region(backbone: _Backbone, region_of: NDArray[np.int64],
+               edge_regions: int) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
+    """Return (up, down): each worker's way to its server; its own links are 2 k (up) and 2 k + 1 (down)."""
+    fabric = [() if region < edge_regions else (backbone.fabric,) for region in region_of]
+    up = tuple((2 * row, *inside) for row, inside in enumerate(fabric))
+    return up, tuple((*inside, 2 * row + 1) for row, inside in enumerate(fabric))
+
+
+def _joined(first: Route, second: Route) -> Route:
+    """Return the way over two routes; what both name, the fabric, is crossed once."""
+    return tuple(dict.fromkeys(first + second))

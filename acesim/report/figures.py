@@ -1,0 +1,285 @@
+"""Figures for a paper: readable at column width, distinct without colour, units on every axis.
+
+No global state: every figure is an object of its own, drawn with the backend its suffix calls for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from acesim.records.read import RunRecord
+from acesim.report.compare import compare, gather
+from acesim.report.layout import number
+from acesim.report.placing import place_labels
+from acesim.scenario.errors import AcesimError
+
+COLOURS = ("#333333", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
+"""Okabe and Ito's palette, which the colour-blind can tell apart; dark grey for black, ochre for yellow."""
+DASHES = ("-", "--", "-.", (0, (7, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 1)))
+MARKERS = "osD^vPX*"
+SUFFIXES = (".svg", ".png", ".pdf")
+
+STYLE: dict[Any, Any] = {
+    "font.size": 9, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False,
+    "axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8,
+    "legend.frameon": False, "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6, "svg.fonttype": "none",
+    "svg.hashsalt": "acesim", "pdf.fonttype": 42, "savefig.dpi": 200}
+
+
+def draw(kind: str, records: Sequence[RunRecord], out: str | Path, baseline: str | None = None) -> Path:
+    """Draw one of KINDS from finished runs into a file; the suffix (.svg, .png, .pdf) is the format.
+
+    raises   AcesimError for an unknown kind or suffix
+    """
+    if kind not in KINDS:
+        raise AcesimError(f"kind = {kind}: unknown figure (knows: {', '.join(KINDS)}, bandwidth)")
+    path = checked(out)
+    with rc_context(STYLE):
+        figure = KINDS[kind](records, baseline)
+        return save(figure, path)
+
+
+def draw_sweep(table: pd.DataFrame, keys: Sequence[str], out: str | Path) -> Path:
+    """Draw a sweep's curves: one line a policy, one column of panels for each value of a second key.
+
+    table   a sweep's cells: a column for each of `keys`, and the columns of `compare`
+    raises  AcesimError for more than two keys or an unknown suffix
+    """
+    if not 1 <= len(keys) <= 2:
+        raise AcesimError(f"{len(keys)} swept keys: curves can show one or two; the tidy table has them all")
+    path = checked(out)
+    with rc_context(STYLE):
+        return save(bandwidth(table, keys), path)
+
+
+def checked(out: str | Path) -> Path:
+    """Return the path if its suffix is one that can be drawn."""
+    path = Path(out)
+    if path.suffix not in SUFFIXES:
+        raise AcesimError(f"{path}: unknown kind of picture {path.suffix or '(no suffix)'} (knows: "
+                          f"{', '.join(SUFFIXES)})")
+    return path
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure; the same figure gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})
+    figure.savefig(path, bbox_inches="tight", metadata=dated)
+    return path
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _columns(entries: int) -> int:
+    """Columns of a legend above the panels: one row if it fits, else rows of about the same length."""
+    rows = -(-entries // 5)
+    return -(-entries // rows)
+
+
+def _look(place: int) -> dict[str, Any]:
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)]}
+
+
+# --- table1 ----------------------------------------------------------------------------------------------------------
+
+BARS = (("top1_percent", "Top-1 accuracy (%)", "paper_top1_percent", 1.0),
+        ("gb_up_per_baseline_round", "GB up per round\nof the baseline", "paper_gb", 1.0),
+        ("convergence_epochs", "Convergence (epochs)", "paper_convergence_epochs", 1.0),
+        ("simulated_s", "Simulated time (h)", "", 1 / 3600))
+
+
+def table1(records: Sequence[RunRecord], baseline: str | None = None) -> Figure:
+    """Draw the comparison as bars; where the paper has a value it is a hollow diamond."""
+    table = compare(records, baseline)
+    figure = _figure(7.2, 1.35 + 0.32 * len(table))
+    panels = figure.subplots(1, len(BARS), sharey=True)
+    for panel, (name, title, said, scale) in zip(panels, BARS, strict=True):
+        theirs = table[said].to_numpy(float) if said in table else np.full(len(table), np.nan)
+        _bars(panel, table, name, scale, theirs)
+        panel.plot(theirs, np.arange(len(table)), "D", mfc="none", mec="#333333", ms=5, zorder=4)
+        panel.set_xlabel(title)
+    panels[0].set_yticks(range(len(table)), table["label"])
+    panels[0].invert_yaxis()
+    if "paper_gb" in table:
+        panels[0].plot([], [], "D", mfc="none", mec="#333333", ms=5, label="the paper's Table 1")
+        figure.legend(loc="outside upper right")
+    return figure
+
+
+def _bars(panel: Axes, table: pd.DataFrame, name: str, scale: float, theirs: np.ndarray) -> None:
+    means = table[name].to_numpy(float) * scale
+    half = (table.get(f"{name}_high", table[name]) - table.get(f"{name}_low", table[name])).to_numpy(float) / 2
+    half = np.where(np.isfinite(half), half, 0.0) * scale
+    rows = np.arange(len(table))
+    colours = [COLOURS[row % len(COLOURS)] for row in rows]
+    shown = np.where(np.isfinite(means), means, 0.0)
+    panel.barh(rows, shown, 0.62, color=colours, alpha=0.85)
+    panel.errorbar(shown, rows, xerr=half, fmt="none", ecolor="#111111", elinewidth=1, capsize=2)
+    ends = shown + half
+    widest = max(np.nanmax(theirs, initial=0.0), ends.max(initial=0.0)) or 1.0
+    near = (theirs > ends - 0.06 * widest) & (theirs < ends + 0.4 * widest)  # a diamond where the number would stand
+    ends = np.where(near, np.maximum(ends, theirs + 0.05 * widest), ends)
+    for row in rows:
+        panel.annotate(number(means[row]), (ends[row], row), xytext=(3, 0), textcoords="offset points", va="center",
+                       fontsize=7.5)
+    panel.set_xlim(0, 1.42 * widest)
+    panel.grid(axis="y", visible=False)
+    panel.tick_params(axis="y", length=0)
+
+
+# --- convergence -----------------------------------------------------------------------------------------------------
+
+CURVES = (("top1_percent", "Top-1 accuracy (%)"), ("loss_nats", "Loss (nats)"))
+
+
+def _epochs(curve: pd.DataFrame) -> pd.Series:
+    return curve["epoch"]
+
+
+def _terabytes(curve: pd.DataFrame) -> pd.Series:
+    return (curve["bytes_up"] + curve["bytes_down"]) / 1e12
+
+
+def _simulated_hours(curve: pd.DataFrame) -> pd.Series:
+    return curve["time_s"] / 3600
+
+
+AXES: tuple[tuple[str, Callable[[pd.DataFrame], pd.Series]], ...] = (
+    ("Epochs", _epochs), ("TB sent, up and down", _terabytes), ("Simulated time (h)", _simulated_hours))
+
+
+def convergence(records: Sequence[RunRecord], baseline: str | None = None) -> Figure:
+    """Draw accuracy and loss over epochs, bytes and simulated time: the mean of seeds in their range."""
+    runs = gather(records)
+    figure = _figure(7.2, 4.4)
+    panels = figure.subplots(len(CURVES), len(AXES), sharex="col", sharey="row")
+    for row, (name, title) in enumerate(CURVES):
+        panels[row, 0].set_ylabel(title)
+        for column, (_, axis) in enumerate(AXES):
+            for place, seeds in enumerate(runs.values()):
+                _curve(panels[row, column], [(axis(run.curve), run.curve[name]) for run in seeds.values()], place)
+    for column, (title, _) in enumerate(AXES):
+        panels[-1, column].set_xlabel(title)
+        panels[-1, column].set_xlim(left=0)
+    handles = [panels[0, 0].plot([], [], **_look(place), label=label)[0] for place, label in enumerate(runs)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=_columns(len(runs)), handlelength=3.2)
+    return figure
+
+
+def _curve(panel: Axes, curves: Sequence[tuple[pd.Series, pd.Series]], place: int) -> None:
+    """Draw the mean over seeds up to where the shortest ends, and the range from the lowest to the highest."""
+    end = min(float(x.iloc[-1]) for x, _ in curves)
+    if not end > 0:
+        return  # a policy that sends nothing has no curve over bytes
+    grid = np.linspace(max(float(x.iloc[0]) for x, _ in curves), end, 200)
+    read = np.array([np.interp(grid, x, y) for x, y in curves])
+    panel.plot(grid, read.mean(axis=0), lw=1.4, **_look(place))
+    if len(curves) > 1:
+        panel.fill_between(grid, read.min(axis=0), read.max(axis=0), color=_look(place)["color"], alpha=0.15, lw=0)
+
+
+# --- pareto ----------------------------------------------------------------------------------------------------------
+
+COSTS = (("gb_total", "TB sent, up and down", 1e-3), ("simulated_s", "Simulated time (h)", 1 / 3600))
+
+
+def pareto(records: Sequence[RunRecord], baseline: str | None = None) -> Figure:
+    """Draw accuracy against bytes and against time; the grey steps join what nobody beats in both."""
+    table = compare(records, baseline)
+    figure = _figure(7.2, 3.2)
+    panels = figure.subplots(1, len(COSTS), sharey=True)
+    for panel, (name, title, scale) in zip(panels, COSTS, strict=True):
+        known = table[np.isfinite(table[name]) & np.isfinite(table["top1_percent"])]
+        x, y = known[name].to_numpy(float) * scale, known["top1_percent"].to_numpy(float)
+        _steps(panel, x, y)
+        for place, row in zip(known.index, known.to_dict("records"), strict=True):
+            _dot(panel, row, name, scale, int(place))
+        panel.margins(0.16)
+        panel.set_xlabel(title)
+        if len(x) and 0 < x.min() < x.max() / 30:
+            panel.set_xscale("log")
+            panel.xaxis.set_major_formatter("{x:g}")
+        place_labels(panel, x, y, known["label"].tolist(), [_look(int(place))["color"] for place in known.index])
+    panels[0].set_ylabel("Top-1 accuracy (%)")
+    return figure
+
+
+def _dot(panel: Axes, row: Mapping[Any, Any], name: str, scale: float, place: int) -> None:
+    def half(figure: str, unit: float) -> float:
+        width = (row.get(f"{figure}_high", np.nan) - row.get(f"{figure}_low", np.nan)) / 2 * unit
+        return width if isfinite(width) else 0.0
+    panel.errorbar(row[name] * scale, row["top1_percent"], xerr=half(name, scale), yerr=half("top1_percent", 1.0),
+                   fmt=MARKERS[place % len(MARKERS)], ms=6, color=_look(place)["color"], elinewidth=1, capsize=2)
+
+
+def _steps(panel: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    order = np.lexsort((-y, x))
+    best = np.maximum.accumulate(y[order])
+    front = order[np.concatenate(([True], best[1:] > best[:-1]))] if len(order) else order
+    panel.step(x[front], y[front], where="post", color="#999999", lw=1, zorder=0)
+
+
+# --- sweeps ----------------------------------------------------------------------------------------------------------
+
+SWEPT = (("top1_percent", "Top-1 accuracy (%)", 1.0), ("simulated_s", "Simulated time (h)", 1 / 3600),
+         ("time_to_97_s", "Time to 97 % (h)", 1 / 3600))
+
+
+def bandwidth(table: pd.DataFrame, keys: Sequence[str]) -> Figure:
+    """Draw what a sweep found over its first key, a line a policy; a second key gives columns of panels."""
+    kinds = [None] if len(keys) == 1 else list(dict.fromkeys(table[keys[1]]))
+    figure = _figure(7.2 if len(kinds) == 1 else 2.0 + 2.2 * len(kinds), 2.7 if len(kinds) == 1 else 6.0)
+    shape = (1, len(SWEPT)) if len(kinds) == 1 else (len(SWEPT), len(kinds))
+    panels = figure.subplots(*shape, squeeze=False, sharey="row" if len(kinds) > 1 else False, sharex=True)
+    labels = list(dict.fromkeys(table["label"]))
+    for column, kind in enumerate(kinds):
+        chosen = table if kind is None else table[table[keys[1]] == kind]
+        for row, (name, title, scale) in enumerate(SWEPT):
+            panel = panels[0, row] if kind is None else panels[row, column]
+            _sweep_lines(panel, chosen, keys[0], name, scale, labels)
+            if kind is None or column == 0:
+                panel.set_ylabel(title)
+            if row == 0 and kind is not None:
+                panel.set_title(f"{keys[1]} = {kind}", fontsize=8)
+    figure.supxlabel(keys[0], fontsize=9)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center",
+                  ncols=_columns(len(labels)), handlelength=3.2)
+    return figure
+
+
+def _sweep_lines(panel: Axes, table: pd.DataFrame, key: str, name: str, scale: float, labels: Sequence[str]) -> None:
+    for place, label in enumerate(labels):
+        line = table[table["label"] == label]
+        x, y = line[key].to_numpy(), line[name].to_numpy(float) * scale
+        panel.plot(x, y, marker=MARKERS[place % len(MARKERS)], ms=3.5, lw=1.2, label=label, **_look(place))
+        if f"{name}_low" in line:
+            low, high = (line[f"{name}_{end}"].to_numpy(float) * scale for end in ("low", "high"))
+            panel.fill_between(x, low, high, color=_look(place)["color"], alpha=0.15, lw=0)
+    values = table[name].to_numpy(float)
+    if name != "top1_percent" and np.nanmax(values, initial=0) > 20 * np.nanmin(values, initial=np.inf) > 0:
+        panel.set_yscale("log")
+        panel.yaxis.set_major_formatter("{x:g}")
+    places = pd.to_numeric(table[key], errors="coerce").to_numpy(float)
+    if np.isfinite(places).all() and places.min() > 0 and places.max() >= 8 * places.min():
+        panel.set_xscale("log")
+        panel.xaxis.set_major_formatter("{x:g}")
+
+
+KINDS: dict[str, Callable[[Sequence[RunRecord], str | None], Figure]] = {
+    "table1": table1, "convergence": convergence, "pareto": pareto}
+"""Figures drawn from runs; "bandwidth" is drawn from a sweep's table (`draw_sweep`)."""

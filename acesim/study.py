@@ -1,0 +1,402 @@
+"""Many runs: policies x seeds of a scenario in parallel processes, and their results on disk.
+
+    OUT/<scenario>/study.json              the scenario, and which runs there are
+    OUT/<scenario>/<label>/seed-<n>/       a run (acesim.records.store)
+
+A run is computed once and reused where its scenario, policy, seed and code are those asked for; one that was not
+finished, or was made by other code, is computed again; another scenario or policy in its place is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from acesim import fleet, learning
+from acesim import policies as recipes
+from acesim.engine import Outcome, Setup, simulate
+from acesim.network import topology as networks
+from acesim.records.manifest import Manifest, code_version, digest, final_figures, host_figures, plain
+from acesim.records.read import RunRecord, find, missing, read_json, read_manifest
+from acesim.records.rows import MetricRow
+from acesim.records.store import EVENTS, FAILURE, MANIFEST, PROGRESS, STUDY, RunWriter, clear, write_json
+from acesim.report import figures
+from acesim.report.compare import compare, view
+from acesim.scenario import PolicySpec, Scenario, content_hash, dump
+from acesim.scenario import load as load_scenario
+from acesim.scenario.errors import AcesimError, Problem, ResultMissing, ScenarioError
+
+POLL_S = 0.5
+
+
+# --- one run ---------------------------------------------------------------------------------------------------------
+
+class Order(NamedTuple):
+    """One run to be computed."""
+
+    scenario: Scenario
+    policy: PolicySpec
+    seed: int
+    folder: Path
+    plugins: tuple[str, ...] = ()
+
+
+Runner = Callable[[Order], None]
+
+
+def prepare(order: Order) -> Setup:
+    """Build the world of a run: its data, network and fleet from the seed, its policy from the recipe."""
+    scenario, spec = order.scenario, order.policy
+    task = learning.build(scenario.task, _tiers(scenario), order.seed)
+    info = recipes.model_info(scenario, task)
+    policy = recipes.build(spec.name, info, spec.parameters, order.plugins)
+    topology = networks.build(scenario.workers, scenario.network, order.seed)
+    tokens = scenario.task.batch_size * getattr(getattr(scenario.task, "model", None), "context", 1)
+    return Setup(policy, info, task, topology, fleet.build(scenario, info.nominal_size, tokens, order.seed),
+                 scenario.stop, order.seed)
+
+
+def run_one(order: Order) -> None:
+    """Play one run and leave its folder complete."""
+    started_s = time.perf_counter()
+    setup = prepare(order)
+    writer = RunWriter(order.folder)
+
+    def keep_progress(row: MetricRow) -> None:
+        write_json(order.folder / PROGRESS, plain(row._asdict()))
+
+    outcome = simulate(setup, writer, keep_progress)
+    page = {**_identity(order), **_figures(setup, outcome, writer.metrics), **host_figures(started_s)}
+    writer.close(Manifest(status="done", **page).document(), outcome.model)
+
+
+def _figures(setup: Setup, outcome: Outcome, metrics: Sequence[MetricRow]) -> dict[str, Any]:
+    info, policy, size = setup.info, setup.policy, setup.info.nominal_size
+    up, down = (rates.tolist() for rates in (setup.topology.up_mean_bytes_per_s, setup.topology.down_mean_bytes_per_s))
+    return {
+        **final_figures(metrics, outcome.totals),
+        "digest": digest(metrics, outcome.totals, outcome.model), "training_digest": outcome.training_digest,
+        "rounds": outcome.rounds, "ideal_s": outcome.ideal_s,
+        "rho": fleet.dense_round_rho(setup.fleet, up, down, 4.0 * size),
+        "worker_gb": (policy.local.memory_bytes(size) + policy.uplink.memory_bytes(size)) / 1e9,
+        "server_gb": (4 * size + policy.aggregator.memory_bytes(size) + policy.downlink.memory_bytes(size)) / 1e9,
+        "parameters": info.size, "nominal_parameters": size,
+        "corpus_fingerprint": setup.task.fingerprint, "yardsticks": setup.task.yardsticks(),
+        "blas_threads": max((int(pool["num_threads"]) for pool in threadpool_info()), default=None),
+    }
+
+
+def _identity(order: Order) -> dict[str, Any]:
+    return {"scenario": dump(order.scenario), "scenario_hash": world_hash(order.scenario), "label": order.policy.label,
+            "policy": _policy(order.policy), "seed": order.seed, "code": code_version(order.plugins)}
+
+
+def _policy(spec: PolicySpec) -> dict[str, Any]:
+    return {"name": spec.name, "parameters": plain(spec.parameters)}
+
+
+def _tiers(scenario: Scenario) -> list[str]:
+    return [group.tier for group in scenario.workers for _ in range(group.count)]
+
+
+def world_hash(scenario: Scenario) -> str:
+    """Return the hash of what all runs of a study share: everything but seeds, policies and words."""
+    return content_hash(scenario, ("seeds", "policies", "description"))
+
+
+# --- which runs there are to do --------------------------------------------------------------------------------------
+
+def read_scenario(scenario: str | Path | Scenario, overrides: Sequence[str] = (),
+                  plugins: Sequence[str | Path] = ()) -> Scenario:
+    """Return a checked scenario; ScenarioError with every mistake, policies and devices included."""
+    def check_policies(loaded: Scenario) -> Iterator[Problem]:
+        return recipes.check(loaded, plugins)
+
+    checks = (check_policies, fleet.check)
+    if not isinstance(scenario, Scenario):
+        return load_scenario(scenario, overrides, checks)
+    problems = [problem for check in checks for problem in check(scenario)]
+    if overrides:
+        rule = "overrides change a file or a shipped scenario, not a Scenario object; use its model_copy"
+        problems.append(Problem((), None, rule, "overrides"))
+    if problems:
+        raise ScenarioError(problems)
+    return scenario
+
+
+def choose_policies(scenario: Scenario, wanted: Sequence[str] | None,
+                    plugins: Sequence[str | Path] = ()) -> list[PolicySpec]:
+    """Return the policies asked for, by label, or by name where the scenario does not have them; None is all.
+
+    raises   ScenarioError naming each that is neither
+    """
+    known = {spec.label: spec for spec in scenario.policies}
+    if wanted is None:
+        return list(known.values())
+    named = recipes.recipes(plugins)
+    problems = [Problem((), label, _unknown(label, [*known, *named]), "--policy") for label in wanted
+                if label not in known and label not in named]
+    if problems or not wanted:
+        raise ScenarioError(problems or [Problem((), None, "name at least one policy", "--policy")])
+    return [known.get(label) or PolicySpec(name=label, label=label) for label in dict.fromkeys(wanted)]
+
+
+def _unknown(label: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(label, known, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"neither a label of this scenario nor a policy; {hint}(knows: {', '.join(dict.fromkeys(known))})"
+
+
+def arrange(orders: Sequence[Order], folder: Path, fresh: bool) -> list[Order]:
+    """Return the orders that are not done yet, and list all of them in study.json.
+
+    fresh    forget what study.json lists first
+    raises   ScenarioError when the folder holds another scenario, or a run of another policy under the same label
+    """
+    if fresh:
+        _forget(folder)
+    _refuse_other_scenario(orders[0].scenario, folder)
+    pages = [read_manifest(order.folder) for order in orders]
+    problems = [_taken(order) for order, page in zip(orders, pages, strict=True)
+                if page is not None and page.get("policy") != _policy(order.policy)]
+    if problems:
+        raise ScenarioError(problems)
+    code = code_version(orders[0].plugins)
+    _list_runs(orders, folder)
+    return [order for order, page in zip(orders, pages, strict=True)
+            if page is None or page["status"] != "done" or page.get("code") != code]
+
+
+def _taken(order: Order) -> Problem:
+    return Problem(("policies", order.policy.label), None, "holds a run of this label with other parameters; add "
+                   "--fresh to compute it again in its place, or give this policy another label", str(order.folder))
+
+
+def _refuse_other_scenario(scenario: Scenario, folder: Path) -> None:
+    known = read_json(folder / STUDY)
+    if known is None or known.get("scenario_hash") == world_hash(scenario):
+        return
+    changed = _differences(known.get("scenario", {}), dump(scenario))
+    rule = ("the results here are of another scenario" + (f" ({'; '.join(changed[:4])})" if changed else "")
+            + "; add --fresh to compute them again in its place, or choose another --out")
+    raise ScenarioError([Problem(("name",), scenario.name, rule, str(folder))])
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Name the values that differ: `task.model.d_model: 32, now 48`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return [line for key in dict.fromkeys([*old, *new])
+                if path or key not in ("seeds", "policies", "description")
+                for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
+    return [] if old == new else [f"{path}: {old}, now {new}"]
+
+
+def _list_runs(orders: Sequence[Order], folder: Path) -> None:
+    known = read_json(folder / STUDY) or {}
+    runs = {run["folder"]: run for run in known.get("runs", [])}
+    for order in orders:
+        where = order.folder.relative_to(folder.absolute()).as_posix()
+        runs[where] = {"folder": where, "label": order.policy.label, "seed": order.seed,
+                       "policy": _policy(order.policy)}
+    scenario = orders[0].scenario
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / STUDY, {"name": scenario.name, "scenario_hash": world_hash(scenario),
+                                "scenario": dump(scenario), "runs": list(runs.values())})
+
+
+def _forget(folder: Path) -> None:
+    """Remove the runs that study.json lists, and the list; nothing that acesim did not write."""
+    for run in (read_json(folder / STUDY) or {}).get("runs", []):
+        place = folder / run["folder"]
+        if place.resolve().is_relative_to(folder.resolve()):
+            clear(place)
+    (folder / STUDY).unlink(missing_ok=True)
+
+
+# --- computing them --------------------------------------------------------------------------------------------------
+
+class RunProgress(NamedTuple):
+    """How far a run is.  status: waiting, running, done or failed; row: its last metric row, or {}."""
+
+    label: str
+    seed: int
+    status: str
+    row: Mapping[str, Any]
+
+
+Watcher = Callable[[list[RunProgress]], None]
+
+
+def execute(orders: Sequence[Order], jobs: int | None, on_progress: Watcher | None, runner: Runner) -> None:
+    """Compute orders in up to `jobs` processes, one BLAS thread each; a run that fails leaves its manifest behind."""
+    count = min(jobs or cpu_count(), len(orders))
+    for order in orders:
+        clear(order.folder)
+    with _watched(orders, on_progress):
+        if count <= 1:
+            for order in orders:
+                attempt(order, runner, alone=True)
+        else:
+            with parallel_config(backend="loky", inner_max_num_threads=1):
+                Parallel(n_jobs=count, batch_size=1)(delayed(attempt)(order, runner, False) for order in orders)
+
+
+def attempt(order: Order, runner: Runner, alone: bool) -> None:
+    """Compute one order; what goes wrong is written into its manifest, so that the other runs go on.
+
+    alone   in the user's own process, where Ctrl-C belongs; in a child it is the parent's to handle
+    """
+    if not alone:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with threadpool_limits(1):
+            runner(order)
+        (order.folder / PROGRESS).unlink(missing_ok=True)
+    except Exception as error:  # noqa: BLE001  whatever a run raises is that run's failure, recorded in full
+        _record_failure(order, error)
+
+
+def _record_failure(order: Order, error: Exception) -> None:
+    clear(order.folder)
+    order.folder.mkdir(parents=True, exist_ok=True)
+    text = str(error) if isinstance(error, AcesimError) else f"{type(error).__name__}: {error} (see {FAILURE})"
+    if not isinstance(error, AcesimError):
+        (order.folder / FAILURE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    page = Manifest(status="failed", error=text, **_identity(order))
+    write_json(order.folder / MANIFEST, page.document())
+
+
+@contextmanager
+def _watched(orders: Sequence[Order], on_progress: Watcher | None) -> Iterator[None]:
+    """Tell `on_progress` how all runs stand, every POLL_S and once at the end."""
+    if on_progress is None:
+        yield
+        return
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(POLL_S):
+            on_progress(progress_of(orders))
+
+    thread = threading.Thread(target=look, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        on_progress(progress_of(orders))
+
+
+def progress_of(orders: Sequence[Order]) -> list[RunProgress]:
+    """Read how far each order is from what its process has written."""
+    return [_progress(order) for order in orders]
+
+
+def _progress(order: Order) -> RunProgress:
+    page = read_manifest(order.folder)
+    if page is not None:
+        last = {name: page.get(name) for name in ("top1_percent", "loss_nats", "bytes_up", "bytes_down")}
+        row = last | {"progress": 1.0, "time_s": page.get("simulated_s"), "wall_s": page.get("wall_s")}
+        return RunProgress(order.policy.label, order.seed, page["status"], row)
+    row = read_json(order.folder / PROGRESS) or {}
+    started = row or (order.folder / EVENTS).exists()
+    return RunProgress(order.policy.label, order.seed, "running" if started else "waiting", row)
+
+
+# --- what the user holds ---------------------------------------------------------------------------------------------
+
+class Study:
+    """The finished runs of one study on disk.
+
+    path      its folder
+    records   the finished runs
+    faults    a line for every run that failed or is not finished
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.records, self.faults = find(self.path)
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.path)!r}, {len(self.records)} runs)"
+
+    def _finished(self) -> list[RunRecord]:
+        if not self.records:
+            raise ResultMissing(missing(self.path, self.faults))
+        return self.records
+
+    def compare(self, baseline: str | None = None, view_of: str = "samples") -> pd.DataFrame:
+        """Return the comparison, a row per label (acesim.report.compare); view_of: samples, bytes or time."""
+        return compare(self._finished(), baseline) if view_of == "samples" else \
+            view(self._finished(), view_of, baseline)
+
+    def metrics(self) -> pd.DataFrame:
+        """Return every metric row of every run, with its label and seed."""
+        return _stacked([(record, record.metrics()) for record in self._finished()])
+
+    def events(self) -> pd.DataFrame:
+        """Return every event of every run, with its label and seed."""
+        return _stacked([(record, record.events()) for record in self._finished()])
+
+    def plot(self, kind: str, out: str | Path, baseline: str | None = None) -> Path:
+        """Draw table1, convergence or pareto into a file (.svg, .png, .pdf)."""
+        return figures.draw(kind, self._finished(), out, baseline)
+
+
+def _stacked(tables: Sequence[tuple[RunRecord, pd.DataFrame]]) -> pd.DataFrame:
+    named = [table.assign(label=record.label, seed=record.seed) for record, table in tables]
+    whole = pd.concat(named, ignore_index=True)
+    return whole[["label", "seed", *(name for name in whole.columns if name not in ("label", "seed"))]]
+
+
+def load(path: str | Path) -> Study:
+    """Return the study whose results are in a folder; ResultMissing where there is no finished run."""
+    study = Study(path)
+    study._finished()
+    return study
+
+
+def run(scenario: str | Path | Scenario, policies: Sequence[str] | None = None, seeds: Sequence[int] | None = None,
+        overrides: Sequence[str] = (), jobs: int | None = None, out: str | Path = "results", fresh: bool = False,
+        plugins: Sequence[str | Path] = (), on_progress: Watcher | None = None, runner: Runner = run_one) -> Study:
+    """Run policies x seeds of a scenario; return the study, in which failed runs are named (`faults`).
+
+    scenario     a file, the name of a shipped scenario, or a Scenario
+    policies     labels of the scenario, or names of policies it does not have; None: all of the scenario
+    seeds        None: the scenario's
+    overrides    `key.path=value`, as by --set
+    jobs         processes; None: one per processor
+    out          results/<scenario name> is the study's folder
+    fresh        compute everything again
+    plugins      files with policies of one's own
+    on_progress  called every half second with a list of RunProgress
+    runner       what computes one order
+    """
+    loaded = read_scenario(scenario, overrides, plugins)
+    folder = Path(out) / loaded.name
+    orders = orders_of(loaded, choose_policies(loaded, policies, plugins), seeds, folder, plugins)
+    execute(arrange(orders, folder, fresh), jobs, on_progress, runner)
+    return Study(folder)
+
+
+def orders_of(scenario: Scenario, specs: Sequence[PolicySpec], seeds: Sequence[int] | None, folder: Path,
+              plugins: Sequence[str | Path] = ()) -> list[Order]:
+    """Return one order for each policy and seed; paths are absolute, for a child may stand elsewhere."""
+    chosen = scenario.seeds if seeds is None else tuple(dict.fromkeys(int(seed) for seed in seeds))
+    if not chosen or min(chosen) < 0:
+        raise ScenarioError([Problem(("seeds",), list(chosen), "name at least one seed, none below 0", "--seeds")])
+    files = tuple(str(Path(plugin).resolve()) for plugin in plugins)
+    return [Order(scenario, spec, seed, folder.absolute() / spec.folder / f"seed-{seed}", files)
+            for seed in chosen for spec in specs]

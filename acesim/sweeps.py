@@ -1,0 +1,191 @@
+"""The grid of a sweep: a study for every combination of values, cached by content, and one tidy table of all.
+
+    OUT/<scenario>/cells/<hash>/...        a cell, laid out like a study; the hash is of its scenario
+    OUT/<scenario>/cells.csv, .parquet     a row per cell and label: the values, and what `compare` says
+    OUT/<scenario>/sweep.json              which columns of the table were swept
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from acesim.records.read import CELLS, read_json
+from acesim.records.store import write_json
+from acesim.report import figures
+from acesim.scenario import Scenario, content_hash
+from acesim.scenario.errors import Problem, ResultMissing, ScenarioError
+from acesim.study import (
+    Order,
+    Runner,
+    Study,
+    Watcher,
+    arrange,
+    choose_policies,
+    execute,
+    orders_of,
+    read_scenario,
+    run_one,
+)
+
+SWEEP, TABLE = "sweep.json", "cells"
+
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*")
+
+
+class Axis(NamedTuple):
+    """One swept key.
+
+    key       as --set takes it
+    values    as --set takes them
+    column    of the tidy table: the key, and the unit where the values have one
+    numbers   the values without their unit; the values themselves where they are no numbers
+    """
+
+    key: str
+    values: tuple[str, ...]
+    column: str
+    numbers: tuple[float | str, ...]
+
+
+def parse_axis(text: str) -> Axis:
+    """Read `key=low:high:log|lin:count` or `key=a,b,c`.
+
+    raises   ScenarioError at `--over text`
+
+    >>> parse_axis("workers.*.access.uplink=5Mbps:20Mbps:log:3").values
+    ('5 Mbps', '10 Mbps', '20 Mbps')
+    >>> parse_axis("policies.top-k.ratio=0.1,0.3").numbers
+    (0.1, 0.3)
+    """
+    key, equals, right = (part.strip() for part in text.rpartition("=") if part is not None)
+    if not (key and equals and right):
+        raise _wrong(text, "write key=low:high:log:count, key=low:high:lin:count or key=a,b,c")
+    values = _spaced(text, right) if ":" in right else tuple(value.strip() for value in right.split(","))
+    if not all(values) or len(set(values)) < len(values):
+        raise _wrong(text, "every value must be there, and once only")
+    return _axis(key, values)
+
+
+def _wrong(text: str, rule: str) -> ScenarioError:
+    return ScenarioError([Problem((), None, rule, f"--over {text}")])
+
+
+def _spaced(text: str, right: str) -> tuple[str, ...]:
+    parts = right.split(":")
+    if len(parts) != 4 or parts[2] not in ("log", "lin") or not parts[3].isdecimal() or int(parts[3]) < 2:
+        raise _wrong(text, "write low:high:log:count or low:high:lin:count, with a count of at least 2")
+    ends = [_NUMBER.fullmatch(part) for part in parts[:2]]
+    if ends[0] is None or ends[1] is None or ends[0][2] != ends[1][2]:
+        raise _wrong(text, "both ends must be numbers of the same unit, for example 5Mbps:200Mbps:log:8")
+    low, high = float(ends[0][1]), float(ends[1][1])
+    if not low < high or (parts[2] == "log" and low <= 0):
+        raise _wrong(text, "low must be less than high, and more than 0 for log")
+    steps = (np.geomspace if parts[2] == "log" else np.linspace)(low, high, int(parts[3]))
+    return tuple(f"{value:.6g} {ends[0][2]}".rstrip() for value in steps)
+
+
+def _axis(key: str, values: tuple[str, ...]) -> Axis:
+    found = [_NUMBER.fullmatch(value) for value in values]
+    units = {match[2] if match else None for match in found}
+    if len(units) != 1 or None in units:
+        return Axis(key, values, key, values)
+    unit = units.pop()
+    return Axis(key, values, f"{key} ({unit})" if unit else key, tuple(float(match[1]) for match in found if match))
+
+
+class Cell(NamedTuple):
+    """One point of the grid: its scenario, and where its results are."""
+
+    place: dict[str, float | str]
+    scenario: Scenario
+    folder: Path
+
+
+def cells(scenario: str | Path, axes: Sequence[Axis], overrides: Sequence[str], out: str | Path,
+          plugins: Sequence[str | Path] = ()) -> Iterator[Cell]:
+    """Give every combination of values, the last axis fastest."""
+    for rows in product(*(range(len(axis.values)) for axis in axes)):
+        chosen = [f"{axis.key}={axis.values[row]}" for axis, row in zip(axes, rows, strict=True)]
+        loaded = read_scenario(scenario, [*overrides, *chosen], plugins)
+        place = {axis.column: axis.numbers[row] for axis, row in zip(axes, rows, strict=True)}
+        yield Cell(place, loaded, Path(out) / loaded.name / CELLS / content_hash(loaded, ("seeds",))[:16])
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep found.
+
+    path     the folder of its scenario
+    keys     columns of the table that were swept
+    table    a row per cell and label: the values swept, the cell's folder, and the columns of `compare`
+    faults   a line for every run that failed or is not finished
+    """
+
+    path: Path
+    keys: tuple[str, ...]
+    table: pd.DataFrame
+    faults: tuple[str, ...] = ()
+
+    def plot(self, out: str | Path) -> Path:
+        """Draw the curves into a file (.svg, .png, .pdf); for one or two swept keys."""
+        return figures.draw_sweep(self.table, self.keys, out)
+
+
+def sweep(scenario: str | Path, over: Sequence[str], policies: Sequence[str] | None = None,
+          seeds: Sequence[int] | None = None, overrides: Sequence[str] = (), jobs: int | None = None,
+          out: str | Path = "results", fresh: bool = False, plugins: Sequence[str | Path] = (),
+          on_progress: Watcher | None = None, runner: Runner = run_one) -> Sweep:
+    """Run a scenario for every combination of the values in `over`; cells that are done already are reused.
+
+    over     see `parse_axis`; the other arguments are those of `acesim.study.run`
+    raises   ResultMissing when no run of any cell was finished
+    """
+    axes = [parse_axis(text) for text in over]
+    if not axes or len({axis.key for axis in axes}) < len(axes):
+        raise _wrong(", ".join(over), "name at least one key, and each key once")
+    grid = list(cells(scenario, axes, overrides, out, plugins))
+    todo: list[Order] = []
+    for cell in grid:
+        chosen = choose_policies(cell.scenario, policies, plugins)
+        orders = orders_of(cell.scenario, chosen, seeds, cell.folder, plugins)
+        todo += arrange(orders, cell.folder, fresh)
+    execute(todo, jobs, on_progress, runner)
+    return _gathered(Path(out) / grid[0].scenario.name, axes, grid)
+
+
+def _gathered(path: Path, axes: Sequence[Axis], grid: Sequence[Cell]) -> Sweep:
+    tables, faults = [], []
+    for cell in grid:
+        study = Study(cell.folder)
+        faults += study.faults
+        if study.records:
+            table = study.compare()
+            for name in reversed([*cell.place, "cell"]):
+                table.insert(0, name, (cell.place | {"cell": cell.folder.name})[name])
+            tables.append(table)
+    if not tables:
+        raise ResultMissing("\n".join([f"{path}: no run of the sweep was finished", *faults]))
+    whole = pd.concat(tables, ignore_index=True)
+    whole.attrs = {}
+    keys = tuple(axis.column for axis in axes)
+    write_json(path / SWEEP, {"keys": list(keys), "over": {axis.key: list(axis.values) for axis in axes}})
+    whole.to_csv(path / f"{TABLE}.csv", index=False)
+    whole.to_parquet(path / f"{TABLE}.parquet", index=False)
+    return Sweep(path, keys, whole, tuple(faults))
+
+
+def load_sweep(path: str | Path) -> Sweep:
+    """Return a sweep from its scenario's folder; ResultMissing where there is none."""
+    folder = Path(path)
+    known = read_json(folder / SWEEP)
+    if known is None or not (folder / f"{TABLE}.parquet").is_file():
+        raise ResultMissing(f"{folder}: no sweep here; `acesim sweep SCENARIO --over key=low:high:log:count` makes one")
+    return Sweep(folder, tuple(known["keys"]), pd.read_parquet(folder / f"{TABLE}.parquet"))

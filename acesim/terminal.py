@@ -1,0 +1,111 @@
+"""What is drawn on a terminal: pages of tables, and the progress of runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from acesim.report.layout import Page, number
+from acesim.study import RunProgress
+
+WIDTH = 116
+"""Columns of a table that is not shown in a terminal."""
+
+
+def show_page(page: Page) -> None:
+    """Print a page's blocks as tables, and its notes below."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    for block in page.blocks:
+        table = Table(box=box.SIMPLE_HEAD, title=block.title, title_justify="left", title_style="bold", pad_edge=False)
+        for place, head in enumerate(block.header):
+            table.add_column(Text(head), justify="right" if place else "left", no_wrap=place == 0)
+        for row in block.rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    for note in page.notes:
+        console.print(Text(note))
+
+
+class Display:
+    """The state of all runs as a live table, or, where there is no terminal, a line for each run that ends."""
+
+    def __init__(self, console: Console, live: Live | None, chatty: bool) -> None:
+        self._console, self._live, self._chatty = console, live, chatty
+        self._started_s = time.monotonic()
+        self._told: dict[tuple[int, str], str] = {}
+
+    def __call__(self, runs: list[RunProgress]) -> None:
+        """Show how far the runs are."""
+        if self._live is not None:
+            self._live.update(self._table(runs))
+        for place, each in enumerate(runs):
+            line = _line(each)
+            ended = each.status in ("done", "failed")
+            if self._live is None and (ended or self._chatty) and self._told.get((place, each.label)) != line:
+                self._told[place, each.label] = line
+                self._console.print(Text(line))
+
+    def _table(self, runs: Sequence[RunProgress]) -> Table:
+        under_way = [each for each in runs if each.status == "running"]
+        table = Table(box=box.SIMPLE_HEAD, title=self._summary(runs), title_justify="left", title_style="")
+        for name in ("run", "progress", "simulated", "loss", "top-1 %", "TB sent"):
+            table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
+        for each in under_way:
+            table.add_row(f"{each.label}, seed {each.seed}", *_cells(each))
+        return table
+
+    def _summary(self, runs: Sequence[RunProgress]) -> str:
+        ended = sum(each.status in ("done", "failed") for each in runs)
+        shares = [1.0 if each.status in ("done", "failed") else float(each.row.get("progress") or 0) for each in runs]
+        share, spent_s = sum(shares) / max(len(runs), 1), time.monotonic() - self._started_s
+        left = f", about {_span(spent_s * (1 - share) / share)} left" if 0.02 < share < 1 else ""
+        return f"{ended} of {len(runs)} runs, {100 * share:.0f} % after {_span(spent_s)}{left}"
+
+
+def _cells(each: RunProgress) -> list[str]:
+    row = {name: float("nan") if value is None else float(value) for name, value in each.row.items()}
+    sent = row.get("bytes_up", float("nan")) + row.get("bytes_down", float("nan"))
+    return [f"{100 * row.get('progress', 0):.0f} %", _span(row.get("time_s", 0)),
+            number(row.get("loss_nats", float("nan")), 3), number(row.get("top1_percent", float("nan")), 1),
+            number(sent / 1e12)]
+
+
+def _line(each: RunProgress) -> str:
+    if each.status in ("waiting", "failed"):
+        return f"{each.label}, seed {each.seed}: {each.status}"
+    share, simulated, loss, top1, sent = _cells(each)
+    return (f"{each.label}, seed {each.seed}: {each.status}, {share}, {simulated} simulated, loss {loss}, "
+            f"top-1 {top1} %, {sent} TB")
+
+
+def _span(seconds: float) -> str:
+    """Spell a time.
+
+    >>> _span(42), _span(600), _span(90000), _span(1e6)
+    ('42 s', '10 min', '25 h', '11.6 d')
+    """
+    for limit, unit_s, unit, digits in ((120, 1, "s", 0), (7200, 60, "min", 0), (172800, 3600, "h", 0)):
+        if seconds < limit:
+            return f"{seconds / unit_s:.{digits}f} {unit}"
+    return f"{seconds / 86400:.1f} d"
+
+
+@contextmanager
+def shown_progress(quiet: bool, chatty: bool) -> Iterator[Display | None]:
+    """Give what `on_progress` is to be called with; None when quiet."""
+    if quiet:
+        yield None
+        return
+    console = Console(stderr=True, highlight=False)
+    live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
+    with live or nullcontext():
+        yield Display(console, live, chatty)

@@ -1,0 +1,88 @@
+"""The flows file: reference answers of SimGrid, and every way to get it wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from acesim.network.replay import replay
+from acesim.scenario.errors import ScenarioError, TraceError
+
+REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "validation" / "flows"
+NAMES = ("c0_hand", "c1_shared_core", "c3_tree", "c5_parkinglot")
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", NAMES)
+def test_against_simgrid(name):
+    source, answer = REFERENCE / f"{name}.in.json", REFERENCE / f"{name}.simgrid.json"
+    if not source.exists():
+        pytest.skip(f"reference answers not found beside the project: {source}")
+    finish = replay(json.loads(source.read_text()))
+    expected = json.loads(answer.read_text())["finish"]
+    assert {str(key): end_s for key, end_s in finish.items()} == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.reference
+def test_every_reference_is_held_against():
+    if not REFERENCE.exists():
+        pytest.skip(f"reference answers not found beside the project: {REFERENCE}")
+    assert sorted(path.name.removesuffix(".in.json") for path in REFERENCE.glob("*.in.json")) == list(NAMES)
+
+
+LINK = {"id": "a", "bw": 10.0, "lat": 0.25}
+FLOW = {"id": 0, "start": 0, "size": 20, "route": ["a"]}
+
+
+def test_latency_takes_no_capacity_and_a_profile_holds_its_last_rate():
+    """The second flow enters the link at 1.25 s; from 2 s on it carries 4 bytes/s."""
+    link = LINK | {"profile": [[2.0, 4.0]]}
+    # alone .25-1.25: 10 bytes; shared 1.25-2: 3.75 each; then 2 bytes/s each: 6.25 take 3.125 s
+    finish = replay({"links": [link], "flows": [FLOW, FLOW | {"id": "b", "start": 1, "size": 10.0}]})
+    assert finish == {0: 5.125, "b": 5.125}
+
+
+def test_a_profile_may_start_with_an_outage():
+    link = LINK | {"bw": 0, "lat": 0, "profile": [[5, 10]]}
+    assert replay({"note": "", "units": "", "links": [link], "flows": [FLOW]}) == {0: 7.0}
+
+
+@pytest.mark.parametrize(("change", "rule"), [
+    ({"lnks": []}, "lnks: unknown key"),
+    ({"links": []}, "links = []: must be a list with at least one entry"),
+    ({"flows": None}, "flows: must be a list"),
+    ({"sharing": "rtt"}, "sharing = rtt: must be equal"),
+    ({"transport": {"kind": "tcp"}}, "must be fluid"),
+    ({"links": [LINK | {"bw": -1}]}, "links[0].bw = -1: must be a number >= 0"),
+    ({"links": [LINK | {"bw": 0}]}, "links[0].bw = 0: must be > 0 at some time"),
+    ({"links": [LINK | {"profile": [[1, 2], [1, 3]]}]}, "links[0].profile: times must ascend"),
+    ({"links": [LINK | {"profile": [1, 2]}]}, "links[0].profile = [1, 2]: must be a list of"),
+    ({"links": [LINK, LINK]}, "links[1].id = a: is given twice"),
+    ({"links": [{"id": "a", "bw": 1.0}]}, "links[0].lat: is missing"),
+    ({"links": ["a"]}, "links[0] = a: must be an object"),
+    ({"flows": [FLOW | {"route": []}]}, "flows[0].route = []: must be a list of link ids"),
+    ({"flows": [FLOW | {"route": ["a", "z"]}]}, "flows[0].route[1] = z: no such link"),
+    ({"flows": [FLOW | {"route": ["a", "a"]}]}, "flows[0].route[1] = a: is in the route twice"),
+    ({"flows": [FLOW | {"size": "20 MB"}]}, "flows[0].size = 20 MB: must be a number >= 0"),
+    ({"flows": [FLOW | {"start": float("nan")}]}, "flows[0].start = nan"),
+    ({"flows": [FLOW | {"weight": 2}]}, "flows[0].weight = 2: must be 1"),
+    ({"flows": [FLOW | {"id": [1]}]}, "flows[0].id = [1]: must be text or a whole number"),
+])
+def test_what_is_wrong_is_named(change, rule):
+    with pytest.raises(ScenarioError) as caught:
+        replay({"links": [LINK], "flows": [FLOW]} | change)
+    assert rule in str(caught.value)
+
+
+def test_all_problems_at_once():
+    with pytest.raises(ScenarioError) as caught:
+        replay({"links": [LINK | {"bw": "fast", "lat": -1}], "flows": [FLOW | {"size": -1, "start": -1}]})
+    assert len(caught.value.problems) == 4
+    with pytest.raises(ScenarioError, match="must be an object with links and flows"):
+        replay([1])
+
+
+def test_a_transfer_that_can_never_end():
+    link = LINK | {"profile": [[1.0, 0.0]]}
+    with pytest.raises(TraceError, match="nothing moves any more"):
+        replay({"links": [link], "flows": [FLOW]})
