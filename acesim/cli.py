@@ -24,7 +24,6 @@ from acesim.network.models import access_models
 from acesim.network.replay import replay
 from acesim.policies.registry import unknown_rule
 from acesim.records.read import find, missing
-from acesim.report import figures
 from acesim.report.compare import VIEWS, compare, view
 from acesim.report.formats import FORMATS, render
 from acesim.report.layout import Block, Page, comparison_page, number, view_page
@@ -216,7 +215,7 @@ def compare_command(results: tuple[str, ...], baseline: str | None, form: str, k
 @cli.command(epilog=_example("plot results/quickstart --kind convergence --out curves.svg",
                              "plot results/quickstart --kind bandwidth --out sweep.pdf"))
 @click.argument("results", type=click.Path())
-@click.option("--kind", required=True, help=f"One or several, by commas, of {', '.join(figures.KINDS)}, bandwidth.")
+@click.option("--kind", required=True, help="One or several, by commas, of table1, convergence, pareto, bandwidth.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="FILE.svg, FILE.png or FILE.pdf.")
 @click.option("--baseline", metavar="LABEL", help="What the others are compared with; full-sync if it is there.")
 @_voiced

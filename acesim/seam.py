@@ -91,8 +91,12 @@ class Work(NamedTuple):
 
 
 class Update(NamedTuple):
-    """One message in a server's inbox.  sender: row number; weight: of the sender in the mean, not yet normalised;
-    version: of the model the sender started from."""
+    """One message in a server's inbox.
+
+    sender    fleet row
+    weight    of the sender in the mean, not yet normalised
+    version   of the model the sender started from
+    """
 
     sender: int
     payload: Payload
@@ -117,14 +121,21 @@ class Budget(NamedTuple):
 class Compressor(Protocol):
     """WHAT travels: turns a vector into a payload with an honest byte count, and back."""
 
-    linear: bool
-    """May bodies be added before decoding?"""
-    lossless: bool
-    """Does decode(encode(x)) carry x whole?  The engine then hands the receiver the very model."""
-    chunks: tuple[Chunk, ...]
-    """The parts that its payloads leave in; () is one part, ready at the end of the backward pass."""
-    contractive: bool
-    """Is |x - decode(encode(x))|^2 < |x|^2 for every x != 0?  ErrorFeedback refuses what is not."""
+    @property
+    def linear(self) -> bool:
+        """May bodies be added before decoding?"""
+
+    @property
+    def lossless(self) -> bool:
+        """Does decode(encode(x)) carry x whole?  The engine then hands the receiver the very model."""
+
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """The parts that its payloads leave in; () is one part, ready at the end of the backward pass."""
+
+    @property
+    def contractive(self) -> bool:
+        """Does |x - decode(encode(x))|^2 never exceed |x|^2?  ErrorFeedback refuses what is not."""
 
     def init(self, size: int) -> Any:
         """Return the state for vectors of `size` entries."""
@@ -264,8 +275,9 @@ class Plan:
 class Schedule(Protocol):
     """WHO, WHEN, HOW MUCH, AT WHICH LEVEL: decides from what a server can know."""
 
-    together: bool
-    """Do all workers always hold the same model?  A server then remembers one copy for all of them."""
+    @property
+    def together(self) -> bool:
+        """Do all workers always hold the same model?  A server then remembers one copy for all of them."""
 
     def init(self, view: View, rng: Generator) -> Any:
         """Return the state before the first round; `rng` is the run's sampling stream and may be kept in it."""

@@ -31,7 +31,6 @@ from acesim.records.manifest import Manifest, code_version, digest, final_figure
 from acesim.records.read import RunRecord, find, missing, read_json, read_manifest
 from acesim.records.rows import MetricRow
 from acesim.records.store import EVENTS, FAILURE, MANIFEST, PROGRESS, STUDY, RunWriter, clear, write_json
-from acesim.report import figures
 from acesim.report.compare import compare, view
 from acesim.scenario import PolicySpec, Scenario, content_hash, dump
 from acesim.scenario import load as load_scenario
@@ -352,6 +351,7 @@ class Study:
 
     def plot(self, kind: str, out: str | Path, baseline: str | None = None) -> Path:
         """Draw table1, convergence or pareto into a file (.svg, .png, .pdf)."""
+        from acesim.report import figures  # matplotlib takes half a second, which runs need not wait for
         return figures.draw(kind, self._finished(), out, baseline)
 
 

@@ -19,7 +19,6 @@ import pandas as pd
 
 from acesim.records.read import CELLS, read_json
 from acesim.records.store import write_json
-from acesim.report import figures
 from acesim.scenario import Scenario, content_hash
 from acesim.scenario.errors import Problem, ResultMissing, ScenarioError
 from acesim.study import (
@@ -136,6 +135,7 @@ class Sweep:
 
     def plot(self, out: str | Path) -> Path:
         """Draw the curves into a file (.svg, .png, .pdf); for one or two swept keys."""
+        from acesim.report import figures  # matplotlib takes half a second, which runs need not wait for
         return figures.draw_sweep(self.table, self.keys, out)
 
 

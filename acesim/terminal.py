@@ -52,7 +52,7 @@ class Display:
             ended = each.status in ("done", "failed")
             if self._live is None and (ended or self._chatty) and self._told.get((place, each.label)) != line:
                 self._told[place, each.label] = line
-                self._console.print(Text(line))
+                self._console.print(Text(line), soft_wrap=True)
 
     def _table(self, runs: Sequence[RunProgress]) -> Table:
         under_way = [each for each in runs if each.status == "running"]

@@ -7,10 +7,11 @@ whole agenda can be written down and taken up again.  SimPy keeps the order of e
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import simpy
 from simpy.events import Event as SimpyEvent
+from simpy.events import EventPriority
 
 NORMAL, LAST = 1, 2  # LAST: after everything else of the same instant
 
@@ -55,7 +56,7 @@ class Agenda:
         event = SimpyEvent(self._environment)
         event._ok, event._value = True, ticket
         event.callbacks.append(self._due)
-        self._environment.schedule(event, priority=priority, delay=max(0.0, time_s - self._environment.now))
+        self._environment.schedule(event, priority=EventPriority(priority), delay=max(0.0, time_s - self._environment.now))
         return ticket
 
     def cancel(self, ticket: int) -> None:
@@ -72,7 +73,7 @@ class Agenda:
             self._environment.step()
 
     def _due(self, event: SimpyEvent) -> None:
-        entry = self.entries.pop(event.value, None)
+        entry = self.entries.pop(cast(int, event.value), None)
         if entry is None:
             return
         # SimPy adds delays up; the entry's own time is exact, and never lies before what was played already.

@@ -63,7 +63,8 @@ class Cohort:
 
     def _mates(self, first: Job) -> list[Job]:
         """Return the job and the next by worker that take as many steps: from its own anchor, if there are any."""
-        alike = [job for job in sorted(self.jobs.values(), key=lambda job: job.worker) if job.steps == first.steps and job is not first]
+        ordered = sorted(self.jobs.values(), key=lambda job: job.worker)
+        alike = [job for job in ordered if job.steps == first.steps and job is not first]
         same = [job for job in alike if job.anchor is first.anchor]
         return [first, *(same or alike)[: self._chunk - 1]]
 
@@ -81,7 +82,7 @@ class Cohort:
             losses.append(loss)
             for row in range(len(jobs)):
                 for field in batch:  # a batch is a tuple of stacks, a row a worker
-                    prints[row] = zlib.crc32(np.ascontiguousarray(field[row]), prints[row])
+                    prints[row] = zlib.crc32(np.ascontiguousarray(field[row]).data, prints[row])
             return found, loss
 
         anchor = jobs[0].anchor

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -46,7 +45,13 @@ class Message:
     next_part: int = 0
     start_s: float = float("nan")
     sent_s: float = float("nan")
-    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def received(self) -> Vector:
+        """The model that the receiver of a download holds now."""
+        if self.result is None:
+            raise ValueError(f"message {self.key} goes up: it carries an update, not a model")
+        return self.result
 
     @property
     def nbytes(self) -> int:

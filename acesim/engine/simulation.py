@@ -19,56 +19,34 @@ from acesim.engine.cohort import Cohort, Job, Result
 from acesim.engine.ledger import Ledger, check_payload
 from acesim.engine.messages import Carrier, Message
 from acesim.engine.prints import TrainingPrint
+from acesim.engine.recorder import Recorder
 from acesim.engine.setup import Outcome, Setup, Sink
-from acesim.engine.state import Measured, Progress, Server, Worker, average
+from acesim.engine.state import Progress, Server, average
+from acesim.engine.world import World
 from acesim.fleet.fleet import FORWARD_SHARE
 from acesim.network.flows import Flows
-from acesim.records.rows import Event, Fold, MetricRow
+from acesim.records.rows import MetricRow
 from acesim.scenario.errors import PolicyError
 from acesim.scenario.streams import stream
-from acesim.seam import Payload, Plan, Update, Vector, View
+from acesim.seam import Compressor, Payload, Plan, Update, Vector, Wire, Work
 
 
 class Simulation:
-    """The state of one run and the actions that change it.
-
-    Fleet rows: workers 0..W-1, region servers W..W+R-1 (the data centre's own the last), the cloud server W+R.
-    """
+    """The actions of one run; what they change is in `world`, `progress`, `agenda`, `carrier` and `cohort`."""
 
     def __init__(self, setup: Setup, sink: Sink, on_progress: Callable[[MetricRow], None] | None = None) -> None:
-        self.setup, self._sink, self._on_progress = setup, sink, on_progress
-        self.policy, self.fleet, self.topology = setup.policy, setup.fleet, setup.topology
-        self.workers_count, self.regions_count = len(setup.info.tier), setup.info.regions
-        self.cloud_row = self.workers_count + self.regions_count
-        self.tier = np.array(setup.info.tier)
-        self.examples = np.array(setup.info.examples)
+        self.setup, self.policy = setup, setup.policy
+        self.world = World(setup)
         self.agenda = Agenda(self._play)
-        self.ledger = Ledger(len(self.topology.links))
-        self.carrier = Carrier(Flows(self.topology.links), self.agenda, self.ledger)
+        self.ledger = Ledger(len(setup.topology.links))
+        self.carrier = Carrier(Flows(setup.topology.links), self.agenda, self.ledger)
         self.cohort = Cohort(setup.task, self.policy.local, setup.chunk)
-        self.fold = Fold(self.workers_count, self.regions_count, setup.info.tier)
         self.print = TrainingPrint()
-        self.measured = Measured.of(self.workers_count, self.regions_count)
-        self._populate(setup.task.initial(setup.seed))
-        enrolled = self.policy.schedule.enrolled(self.tier)
+        enrolled = self.policy.schedule.enrolled(self.world.tier)
         self.progress = Progress(int(enrolled.sum()), setup.info.total_steps, setup.info.steps_per_epoch)
-        self.scored: Any = None
-
-    def _populate(self, model: Vector) -> None:
-        seed, size = self.setup.seed, model.size
-        self.workers = [Worker(model, self.policy.local.init(size), self.policy.uplink.init(size),
-                               stream(seed, "compressor", row)) for row in range(self.workers_count)]
-        rows = range(self.workers_count)
-        by_region = [tuple(row for row in rows if self.topology.region_of[row] == region)
-                     for region in range(self.regions_count)]
-        regions = [Server(self.workers_count + region, model, by_region[region], self.policy.uplink.init(size),
-                          stream(seed, "compressor", self.workers_count + region))
-                   for region in range(self.regions_count)] if self.policy.tree == "regions" else []
-        children = tuple(server.row for server in regions if server.children) if regions else tuple(rows)
-        self.cloud = Server(self.cloud_row, model, children, rng=stream(seed, "compressor", self.cloud_row))
-        self.servers = {server.row: server for server in [*regions, self.cloud]}
-        self.outer = self.policy.aggregator.init(model)
-        self.down_state = self.policy.downlink.init(size)
+        self.recorder = Recorder(self.world, self.progress, sink, on_progress)
+        self.outer = self.policy.aggregator.init(self.world.cloud.model)
+        self.down_state = self.policy.downlink.init(setup.info.size)
         self.planner: Any = None
 
     # --- the run -------------------------------------------------------------------------------------------------
@@ -79,11 +57,12 @@ class Simulation:
         self._evaluate()
         self._open_round()
         self.agenda.run()
-        if self.progress.share < 1 and not self._stops():
-            raise PolicyError(f"the run stands still after round {self.cloud.round}: nobody computes and nothing is "
+        cloud = self.world.cloud
+        if not self.recorder.over(self.agenda.now_s):
+            raise PolicyError(f"the run stands still after round {cloud.round}: nobody computes and nothing is "
                               "under way; the schedule's plan names no idle participant")
-        return Outcome(self.cloud.model, self.fold.totals(), self.print.hexdigest(self.cloud.model),
-                       self.progress.ideal_s, self.cloud.round + 1)
+        return Outcome(cloud.model, self.recorder.fold.totals(), self.print.hexdigest(cloud.model),
+                       self.progress.ideal_s, cloud.round + 1)
 
     def _play(self, action: str, arguments: tuple[Any, ...]) -> None:
         match action:
@@ -106,34 +85,43 @@ class Simulation:
             case "open":
                 self._open_round()
 
-    def _emit(self, event: Event) -> None:
-        self.fold.add(event)
-        self._sink.event(event)
+    def _view(self) -> Any:
+        return self.world.view(self.agenda.now_s, self.progress.share, self.progress.update, self.progress.step)
+
+    def _evaluate(self) -> None:
+        alone = self.progress.plan is not None and not self.progress.plan.sync_parent
+        self.recorder.evaluate(self.agenda.now_s, alone, self.carrier, self.ledger)
+
+    def _work_s(self, row: int, work: Work) -> float:
+        """Return the simulated time of declared work on one nominal model."""
+        return self.setup.fleet.work_s(row, work, self.setup.info.nominal_size)
+
+    def _wire(self, sender: int, compressor: Compressor, payload: Payload) -> Wire:
+        """Return a payload's nominal bytes, after checking its own count."""
+        info = self.setup.info
+        check_payload(self.world.name(sender), payload.nbytes, compressor.wire(info.shapes, payload.measure).total)
+        return compressor.wire(info.nominal_shapes, payload.measure)
 
     # --- servers: rounds -----------------------------------------------------------------------------------------
 
     def _open_round(self) -> None:
         """Plan, and send the model to every idle participant (through its region, where there are regions)."""
-        cloud, now_s = self.cloud, self.agenda.now_s
+        cloud, now_s, measured = self.world.cloud, self.agenda.now_s, self.world.measured
         cloud.round += 1
         plan, self.planner = self.policy.schedule.plan(self._view(), self.planner)
-        self.progress.plan, self.progress.slowest_s = plan, 0.0
-        self._emit(Event("plan", cloud.round, self.cloud_row, -1, now_s, now_s))
-        for name, value in plan.report.items():
-            self._emit(Event("figure", cloud.round, self.cloud_row, -1, now_s, now_s, name=name, value=value))
-        chosen = [int(row) for row in plan.participants if self.workers[row].phase == "idle"]
         if not plan.participants.size:
             raise PolicyError(f"round {cloud.round}: the plan names no participant; a round needs at least one")
+        self.progress.plan, self.progress.slowest_s = plan, 0.0
+        self.recorder.plan(now_s, plan.report)
+        chosen = [int(row) for row in plan.participants if self.world.workers[row].phase == "idle"]
         if not plan.sync_parent:
-            self._go_on_alone(chosen, plan)
+            self._go_on_alone(chosen)
             return
         for row in chosen:
-            self.workers[row].phase, self.workers[row].round = "receiving", cloud.round
-            self.workers[row].asked_s = now_s
-            self.measured.asked[row] += 1
-        if self.policy.tree == "regions":
-            chosen = sorted({self.workers_count + int(self.topology.region_of[row]) for row in chosen})
-        self._ask(cloud, chosen, plan)
+            worker = self.world.workers[row]
+            worker.phase, worker.round, worker.asked_s = "receiving", cloud.round, now_s
+            measured.asked[row] += 1
+        self._ask(cloud, sorted({self.world.parent(row) for row in chosen}) if self.world.in_regions else chosen, plan)
 
     def _ask(self, server: Server, children: list[int], plan: Plan) -> None:
         """Send each child the difference between the model and what it is known to hold; wait for the quorum."""
@@ -141,12 +129,11 @@ class Simulation:
         server.under_way = server.under_way | set(children)
         server.need = max(1, math.ceil(plan.quorum * len(waiting | set(children)) - 1e-9))
         encoded: dict[int, tuple[Payload, Vector]] = {}
-        work_s = self.fleet.work_s(server.row, self.policy.downlink.work("encode"), self.setup.info.nominal_size)
         for child in children:
-            held = self.workers[child].model if child < self.workers_count else self.servers[child].model
+            held = self.world.held(child)
             if id(held) not in encoded:
                 encoded[id(held)] = self._encode_down(server, held, plan)
-                server.occupy(self.agenda.now_s, work_s)
+                server.occupy(self.agenda.now_s, self._work_s(server.row, self.policy.downlink.work("encode")))
             self._send_down(server, child, *encoded[id(held)], plan)
         if len(server.inbox) >= server.need:  # answers that came while the last round was being closed
             self._close_round(server)
@@ -158,29 +145,35 @@ class Simulation:
         return payload, server.model if downlink.lossless else held + downlink.decode(payload.body, held.size)
 
     def _send_down(self, server: Server, child: int, payload: Payload, result: Vector, plan: Plan) -> None:
-        wire = self._wire(server.row, self.policy.downlink, payload)
-        route, latency_s = self._route("down", server.row, child)
-        header = self.topology.message_header_bytes
-        message = Message("down", server.row, child, self.cloud.round, server.version, payload, wire, plan.nbytes,
-                          header, route, latency_s, [], result=result)
+        message = self._message(server.row, child, payload, self.policy.downlink, server.version)
+        message.control, message.result = plan.nbytes, result
         message.parts = [(max(self.agenda.now_s, server.busy_until_s), float(message.nbytes))]
-        if child >= self.workers_count:
-            self.servers[child].round = self.cloud.round
+        if not self.world.is_worker(child):
+            self.world.servers[child].round = message.round
         self.carrier.send(message)
+
+    def _message(self, sender: int, receiver: int, payload: Payload, compressor: Compressor, version: int) -> Message:
+        """Address a payload; its parts, and what rides on it, are the caller's."""
+        world, up = self.world, sender < receiver
+        route, latency_s = world.route_up(sender) if up else world.route_down(receiver)
+        round_number = world.workers[sender].round if world.is_worker(sender) else world.servers[sender].round
+        return Message("up" if up else "down", sender, receiver, round_number, version, payload,
+                       self._wire(sender, compressor, payload), 0, world.topology.message_header_bytes, route,
+                       latency_s, [])
 
     def _close_round(self, server: Server) -> None:
         """Aggregate the inbox: the cloud takes a step and opens the next round, a region answers upward."""
         inbox = sorted(server.inbox, key=lambda message: message.sender)
         server.inbox, server.need = [], 0
         updates = [Update(each.sender, each.payload, each.weight, each.version) for each in inbox]
-        if server is self.cloud:
+        if server is self.world.cloud:
             self._step(inbox, updates)
         else:
             self._answer(server, inbox, updates)
 
     def _step(self, inbox: list[Message], updates: list[Update]) -> None:
         """Take the cloud's aggregation step."""
-        cloud, before = self.cloud, self.cloud.model
+        cloud, before, now_s = self.world.cloud, self.world.cloud.model, self.agenda.now_s
         cloud.model, self.outer = self.policy.aggregator.step(before, updates, self.policy.uplink, self.outer)
         if not np.isfinite(cloud.model).all():
             raise PolicyError(f"round {cloud.round}: the model is no longer finite; lower the learning rate or the "
@@ -188,270 +181,164 @@ class Simulation:
         self.progress.update, self.progress.step = self.policy.aggregator.update(self.outer), cloud.model - before
         cloud.version += 1
         self.print.add_round(inbox)
-        work_s = self.fleet.work_s(cloud.row, self.policy.aggregator.work(), self.setup.info.nominal_size)
-        done_s = cloud.occupy(self.agenda.now_s, work_s)
-        self._emit(Event("aggregate", cloud.round, cloud.row, -1, self.agenda.now_s, done_s))
+        done_s = cloud.occupy(now_s, self._work_s(cloud.row, self.policy.aggregator.work()))
+        self.recorder.aggregation(cloud.row, cloud.round, now_s, done_s)
         self._finish_round(done_s)
 
     def _finish_round(self, done_s: float) -> None:
         """Count progress, evaluate at epoch marks, and go on unless the run is over."""
         self.progress.ideal_s += self.progress.slowest_s
-        if self.progress.epoch >= self.progress.marks - 1e-9:
+        over = self.recorder.over(self.agenda.now_s)
+        if over or self.recorder.due():
             self._evaluate()
-        if self._stops():
-            if self.scored.epoch < self.progress.epoch:
-                self._evaluate()
+        if over or self.recorder.over(self.agenda.now_s):
             self.agenda.stop()
         else:
             self.agenda.at(done_s, "open")
 
-    def _answer(self, server: Server, inbox: list[Message], updates: list[Update]) -> None:
+    def _answer(self, region: Server, inbox: list[Message], updates: list[Update]) -> None:
         """Sum a region's inbox, encode the sum again and send it up."""
-        size, plan = server.model.size, self.progress.plan
-        mean = weighted_mean(updates, self.policy.uplink, size)
-        levels = plan.region_levels if plan else None
-        level = levels[server.row - self.workers_count] if levels is not None else None
-        payload, server.encoder = self.policy.uplink.encode(mean, level, server.rng, server.encoder)
-        wire = self._wire(server.row, self.policy.uplink, payload)
-        work_s = self.fleet.work_s(server.row, self.policy.uplink.work("encode"), self.setup.info.nominal_size)
-        ready_s = server.occupy(self.agenda.now_s, work_s)
-        self._emit(Event("aggregate", server.round, server.row, -1, self.agenda.now_s, ready_s))
-        route, latency_s = self._route("up", server.row, self.cloud_row)
-        message = Message("up", server.row, self.cloud_row, server.round, min(each.version for each in inbox), payload,
-                          wire, 0, self.topology.message_header_bytes, route, latency_s, [],
-                          weight=sum(each.weight for each in inbox), batches=self.print.of_region(inbox))
+        uplink, levels, now_s = self.policy.uplink, self._plan.region_levels, self.agenda.now_s
+        mean = weighted_mean(updates, uplink, region.model.size)
+        level = None if levels is None else levels[region.row - self.world.workers_count]
+        payload, region.encoder = uplink.encode(mean, level, region.rng, region.encoder)
+        message = self._message(region.row, self.world.cloud.row, payload, uplink, min(each.version for each in inbox))
+        message.weight, message.batches = sum(each.weight for each in inbox), self.print.of_region(inbox)
+        ready_s = region.occupy(now_s, self._work_s(region.row, uplink.work("encode")))
         message.parts = [(ready_s, float(message.nbytes))]
+        self.recorder.aggregation(region.row, region.round, now_s, ready_s)
         self.carrier.send(message)
+
+    @property
+    def _plan(self) -> Plan:
+        """The plan of the round under way."""
+        if self.progress.plan is None:
+            raise PolicyError("the run has no plan yet")
+        return self.progress.plan
 
     # --- arrivals ------------------------------------------------------------------------------------------------
 
     def _arrive(self, message: Message) -> None:
-        self._record(message)
-        receiver, size = message.receiver, self.setup.info.nominal_size
-        compressor = self.policy.downlink if message.kind == "down" else self.policy.uplink
-        work_s = self.fleet.work_s(receiver, compressor.work("decode"), size)
-        if receiver < self.workers_count:
-            worker = self.workers[receiver]
-            worker.model, worker.version = message.result, message.version
-            self.agenda.at(self.agenda.now_s + work_s, "compute", receiver)
+        """Decode a message, and let its receiver act when that is done."""
+        now_s, receiver, down = self.agenda.now_s, message.receiver, message.kind == "down"
+        self.recorder.message(message, now_s)
+        work_s = self._work_s(receiver, (self.policy.downlink if down else self.policy.uplink).work("decode"))
+        if self.world.is_worker(receiver):
+            worker = self.world.workers[receiver]
+            worker.model, worker.version = message.received, message.version
+            self.agenda.at(now_s + work_s, "compute", receiver)
             return
-        done_s = self.servers[receiver].occupy(self.agenda.now_s, work_s)
-        if message.kind == "down":
-            self.agenda.at(done_s, "pass_on", message)
-        else:
+        done_s = self.world.servers[receiver].occupy(now_s, work_s)
+        if not down:
             self._measure(message)
-            self.agenda.at(done_s, "admit", message)
-
-    def _record(self, message: Message) -> None:
-        """Emit the row of a message; the row is the acting one's: receiver of a download, sender of an upload."""
-        up = message.kind == "up"
-        who, peer = (message.sender, message.receiver) if up else (message.receiver, message.sender)
-        joules = 0.0
-        if who < self.workers_count:
-            radio = self.fleet.radios[who]
-            each = radio.up_joules_per_byte if up else radio.down_joules_per_byte
-            joules = each * message.nbytes + radio.active_w * (message.sent_s - message.start_s)
-        wire = message.wire
-        staleness = self.servers[message.receiver].version - message.version if up else 0
-        self._emit(Event("upload" if up else "download", message.round, who, peer, message.start_s, self.agenda.now_s,
-                         values_bytes=wire.values, index_bytes=wire.indices, scale_bytes=wire.scales,
-                         control_bytes=message.control, header_bytes=message.header, links=len(message.route),
-                         proxy_bytes=message.payload.nbytes, joules=joules, staleness=staleness))
+        self.agenda.at(done_s, "pass_on" if down else "admit", message)
 
     def _measure(self, message: Message) -> None:
         """Let the cloud learn from an upload: bandwidth from its flow, time from its round."""
-        measured, sender = self.measured, message.sender
-        span_s = message.sent_s - message.start_s
+        measured, sender, span_s = self.world.measured, message.sender, message.sent_s - message.start_s
         rate = message.nbytes / span_s if span_s > 0 else float("nan")
-        if sender >= self.workers_count:
-            region = sender - self.workers_count
-            known = measured.region_bandwidth_bytes_per_s
+        if self.world.is_worker(sender):
+            measured.bandwidth_bytes_per_s[sender] = average(measured.bandwidth_bytes_per_s[sender], rate)
+            taken_s = self.agenda.now_s - self.world.workers[sender].asked_s
+            measured.round_time_s[sender] = average(measured.round_time_s[sender], taken_s)
+        else:
+            region, known = sender - self.world.workers_count, measured.region_bandwidth_bytes_per_s
             known[region] = average(known[region], rate)
-            return
-        known = measured.bandwidth_bytes_per_s
-        known[sender] = average(known[sender], rate)
-        known = measured.round_time_s
-        known[sender] = average(known[sender], self.agenda.now_s - self.workers[sender].asked_s)
 
     def _pass_on(self, message: Message) -> None:
-        """Let a region hand the new model to its idle participants."""
-        region, plan = self.servers[message.receiver], self.progress.plan
-        region.model, region.version = message.result, message.version
-        waiting = [row for row in region.children
-                   if self.workers[row].phase == "receiving" and row not in region.under_way]
-        self._ask(region, waiting, plan)
+        """Let a region hand the new model to the participants that wait for it."""
+        region, workers = self.world.servers[message.receiver], self.world.workers
+        region.model, region.version = message.received, message.version
+        waiting = [row for row in region.children if workers[row].phase == "receiving" and row not in region.under_way]
+        self._ask(region, waiting, self._plan)
 
     def _admit(self, message: Message) -> None:
         """Take a decoded answer into the inbox; close the round when the quorum is there."""
-        server, sender, plan = self.servers[message.receiver], message.sender, self.progress.plan
+        server, sender = self.world.servers[message.receiver], message.sender
         server.under_way.discard(sender)
         late = message.round < server.round
-        if sender < self.workers_count:
-            self.workers[sender].phase = "idle"
-            self.measured.heard[sender] = server.round
-            self.measured.answered[sender] += not late
-        if late and plan.late != "apply":
-            self._set_aside(message, plan)
+        if self.world.is_worker(sender):
+            self.world.workers[sender].phase = "idle"
+            self.world.measured.heard[sender] = server.round
+            self.world.measured.answered[sender] += not late
+        if late and self._plan.late != "apply":
+            self._set_aside(message)
             return
         server.inbox.append(message)
         if server.need and len(server.inbox) >= server.need:
             self._close_round(server)
 
-    def _set_aside(self, message: Message, plan: Plan) -> None:
+    def _set_aside(self, message: Message) -> None:
         """Drop a late update, or give what it carried back to its sender's residual."""
-        if plan.late == "to_residual" and message.sender < self.workers_count:
-            worker = self.workers[message.sender]
-            worker.encoder = self.policy.uplink.give_back(message.payload.body, worker.model.size, worker.encoder)
+        if self._plan.late != "to_residual" or not self.world.is_worker(message.sender):
+            return
+        worker, give_back = self.world.workers[message.sender], getattr(self.policy.uplink, "give_back", None)
+        if give_back is None:
+            raise PolicyError('late = "to_residual": the uplink keeps no residual; wrap it in ErrorFeedback, or choose '
+                              '"apply" or "cancel"')
+        worker.encoder = give_back(message.payload.body, worker.model.size, worker.encoder)
 
     # --- workers -------------------------------------------------------------------------------------------------
 
     def _compute(self, row: int) -> None:
         """Begin a worker's local steps."""
-        worker, plan, now_s = self.workers[row], self.progress.plan, self.agenda.now_s
+        worker, plan, now_s = self.world.workers[row], self._plan, self.agenda.now_s
         steps = int(plan.local_steps[row])
         if steps < 1:
-            raise PolicyError(f"round {worker.round}: worker {self.topology.worker_names[row]} was asked for {steps} "
-                              "local steps; a participant computes at least one")
-        times_s = self.fleet.compute_s(row, worker.steps, steps)
+            raise PolicyError(f"round {worker.round}: worker {self.world.name(row)} was asked for {steps} local steps; "
+                              "a participant computes at least one")
+        times_s = self.setup.fleet.compute_s(row, worker.steps, steps)
         worker.phase, worker.started_s = "computing", now_s
         self.cohort.start(Job(row, worker.model, worker.steps, steps, worker.local))
-        end_s = now_s + float(times_s.sum())
+        end_s, backward_s = now_s + float(times_s.sum()), float(times_s[-1]) * (1 - FORWARD_SHARE)
         early = self.policy.uplink.chunks and plan.sync_parent
-        backward_s = float(times_s[-1]) * (1 - FORWARD_SHARE)
         self.agenda.at(end_s - backward_s if early else end_s, "send", row, end_s, backward_s, steps)
 
     def _send_update(self, row: int, end_s: float, backward_s: float, steps: int) -> None:
         """Fetch a worker's result, encode it, and send its parts as they become ready."""
-        worker, plan = self.workers[row], self.progress.plan
+        worker, plan, uplink = self.world.workers[row], self._plan, self.policy.uplink
         result = self.cohort.fetch(row)
         self._note_compute(row, end_s, steps, result)
         if not plan.sync_parent:
             self._keep(row, result)
             return
-        level = plan.levels[row] if plan.levels is not None else None
-        payload, worker.encoder = self.policy.uplink.encode(result.update, level, worker.rng, worker.encoder)
-        wire = self._wire(row, self.policy.uplink, payload)
-        parent = self.workers_count + int(self.topology.region_of[row]) if self.policy.tree == "regions" \
-            else self.cloud_row
-        route, latency_s = self._route("up", row, parent)
-        message = Message("up", row, parent, worker.round, worker.version, payload, wire, 0,
-                          self.topology.message_header_bytes, route, latency_s, [],
-                          weight=float(plan.weights[row]), batches=result.batches)
-        encode_s = self.fleet.work_s(row, self.policy.uplink.work("encode"), self.setup.info.nominal_size)
+        level = None if plan.levels is None else plan.levels[row]
+        payload, worker.encoder = uplink.encode(result.update, level, worker.rng, worker.encoder)
+        message = self._message(row, self.world.parent(row), payload, uplink, worker.version)
+        message.weight, message.batches = float(plan.weights[row]), result.batches
+        encode_s = self._work_s(row, uplink.work("encode"))
         message.parts = parts(payload, float(message.nbytes), end_s, backward_s, encode_s)
         worker.phase = "sending"
-        if encode_s > 0:
-            self._emit(Event("encode", worker.round, row, -1, end_s, end_s + encode_s, joules=self._busy(row, encode_s)))
+        self.recorder.encoding(row, end_s, encode_s)
         self.carrier.send(message)
 
     def _note_compute(self, row: int, end_s: float, steps: int, result: Result) -> None:
-        worker, span_s = self.workers[row], end_s - self.workers[row].started_s
-        self._emit(Event("compute", worker.round, row, -1, worker.started_s, end_s, steps=steps,
-                         wait_s=worker.started_s - worker.ended_s, joules=self._busy(row, span_s), loss=result.loss))
-        worker.ended_s, worker.local = end_s, result.state
-        worker.steps += steps
-        self.progress.steps += steps
-        self.progress.slowest_s = max(self.progress.slowest_s, span_s)
-        known = self.measured.compute_s
-        known[row] = average(known[row], span_s / steps)
-        self.measured.drift[row] = float(np.linalg.norm(result.update)) if steps > 1 else 0.0
+        """Count a worker's local steps."""
+        worker, measured, progress = self.world.workers[row], self.world.measured, self.progress
+        self.recorder.computation(row, end_s, steps, result.loss)
+        span_s = end_s - worker.started_s
+        worker.ended_s, worker.local, worker.steps = end_s, result.state, worker.steps + steps
+        progress.steps += steps
+        progress.slowest_s = max(progress.slowest_s, span_s)
+        measured.compute_s[row] = average(measured.compute_s[row], span_s / steps)
+        measured.drift[row] = float(np.linalg.norm(result.update)) if steps > 1 else 0.0
 
-    def _busy(self, row: int, span_s: float) -> float:
-        device = self.fleet.devices[row]
-        return (device.busy_w - device.idle_w) * span_s
-
-    def _go_on_alone(self, chosen: list[int], plan: Plan) -> None:
+    def _go_on_alone(self, chosen: list[int]) -> None:
         """Let participants train on from their own models; the round ends when all of them have."""
-        self.cloud.under_way, self.cloud.need = set(chosen), len(chosen)
+        cloud = self.world.cloud
+        cloud.under_way, cloud.need = set(chosen), len(chosen)
         for row in chosen:
-            self.workers[row].round = self.cloud.round
+            self.world.workers[row].round = cloud.round
             self._compute(row)
 
     def _keep(self, row: int, result: Result) -> None:
-        """A worker alone takes its own result for its model."""
-        worker = self.workers[row]
+        """Let a worker that goes alone take its own result for its model."""
+        worker, cloud = self.world.workers[row], self.world.cloud
         worker.model, worker.phase = worker.model - result.update, "idle"
         self.print.add_alone(row, result)
-        self.cloud.under_way.discard(row)
-        if not self.cloud.under_way:
+        cloud.under_way.discard(row)
+        if not cloud.under_way:
             self._finish_round(self.agenda.now_s)
-
-    # --- what the rest needs -------------------------------------------------------------------------------------
-
-    def _wire(self, sender: int, compressor: Any, payload: Payload) -> Any:
-        """Return a payload's nominal bytes, after checking its own count."""
-        info = self.setup.info
-        check_payload(self._name(sender), payload.nbytes, compressor.wire(info.shapes, payload.measure).total)
-        return compressor.wire(info.nominal_shapes, payload.measure)
-
-    def _name(self, row: int) -> str:
-        if row < self.workers_count:
-            return str(self.topology.worker_names[row])
-        return "cloud" if row == self.cloud_row else f"region-{row - self.workers_count}"
-
-    def _route(self, kind: str, sender: int, receiver: int) -> tuple[tuple[int, ...], float]:
-        """Return the links between two rows and the one-way latency."""
-        topology, below = self.topology, sender if kind == "up" else receiver
-        if below >= self.workers_count:
-            region = below - self.workers_count
-            routes, latency = (topology.region_up, topology.region_up_latency_s) if kind == "up" else \
-                (topology.region_down, topology.region_down_latency_s)
-            return routes[region], float(latency[region])
-        if self.policy.tree == "regions":
-            routes, latency = (topology.up_to_region, topology.up_to_region_latency_s) if kind == "up" else \
-                (topology.down_from_region, topology.down_from_region_latency_s)
-        else:
-            routes, latency = (topology.up_route, topology.up_latency_s) if kind == "up" else \
-                (topology.down_route, topology.down_latency_s)
-        return routes[below], float(latency[below])
-
-    def _view(self) -> View:
-        """Return what the cloud knows."""
-        measured, progress = self.measured, getattr(self, "progress", None)
-        asked = np.maximum(measured.asked, 1)
-        return View(round=max(self.cloud.round, 0), progress=progress.share if progress else 0.0,
-                    time_s=self.agenda.now_s, bandwidth_bytes_per_s=measured.bandwidth_bytes_per_s.copy(),
-                    region_bandwidth_bytes_per_s=measured.region_bandwidth_bytes_per_s.copy(),
-                    latency_s=np.asarray(self.topology.up_latency_s), compute_s=measured.compute_s.copy(),
-                    round_time_s=measured.round_time_s.copy(), examples=self.examples, tier=self.tier,
-                    region=np.asarray(self.topology.region_of), participation=measured.answered / asked,
-                    staleness=np.maximum(self.cloud.round - measured.heard, 0), drift=measured.drift.copy(),
-                    update=progress.update if progress else None, step=progress.step if progress else None)
-
-    def _evaluate(self) -> None:
-        """Score the model, check the ledger, and emit what the run has come to."""
-        now_s, progress = self.agenda.now_s, self.progress
-        alone = progress.plan is not None and not progress.plan.sync_parent
-        task = self.setup.task
-        scores = task.evaluate_each([worker.model for worker in self.workers]) if alone \
-            else task.evaluate(self.cloud.model)
-        if not math.isfinite(scores.loss_nats):
-            raise PolicyError(f"epoch {progress.epoch:.2f}: loss is {scores.loss_nats}; lower the learning rate")
-        drift = float(np.nanmean(self.measured.drift)) if np.isfinite(self.measured.drift).any() else 0.0
-        self._emit(Event("figure", max(self.cloud.round, 0), self.cloud_row, -1, now_s, now_s, name="drift",
-                         value=drift))
-        idle_w = sum(device.idle_w for device in self.fleet.devices)
-        self._emit(Event("evaluate", max(self.cloud.round, 0), self.cloud_row, -1, now_s, now_s,
-                         joules=idle_w * (now_s - progress.evaluated_s), loss=scores.loss_nats))
-        progress.evaluated_s = now_s
-        progress.marks = math.floor(progress.epoch + 1e-9) + 1
-        self.ledger.check(self.carrier.flows.moved_bytes_per_link, self.carrier.in_flight(), self.topology.link_names)
-        row = MetricRow(epoch=progress.epoch, round=self.cloud.round + 1, time_s=now_s, progress=progress.share,
-                        **scores._asdict(), **self.fold.snapshot())
-        self.scored = row
-        self._sink.metric(row)
-        if self._on_progress:
-            self._on_progress(row)
-
-    def _stops(self) -> bool:
-        """Say whether the stop rule holds."""
-        stop, row = self.setup.stop, self.scored
-        reached = self.progress.share >= 1 - 1e-9
-        reached |= stop.simulated_time_s is not None and self.agenda.now_s >= stop.simulated_time_s
-        sent = self.fold.snapshot()
-        reached |= stop.total_bytes is not None and sent["bytes_up"] + sent["bytes_down"] >= stop.total_bytes
-        target = stop.target_accuracy_percent
-        return bool(reached or (target is not None and row.top1_percent >= target))
 
 
 def parts(payload: Payload, nbytes: float, end_s: float, backward_s: float,

@@ -105,7 +105,6 @@ class Progress:
 
     steps     local steps done by all enrolled workers together
     enrolled  how many workers those are
-    marks     evaluations done, the one before the first round included
     slowest_s longest computation in the round under way; ideal_s: sum of these over rounds
     """
 
@@ -113,10 +112,8 @@ class Progress:
     total_steps: int
     steps_per_epoch: int
     steps: int = 0
-    marks: int = 0
     slowest_s: float = 0.0
     ideal_s: float = 0.0
-    evaluated_s: float = 0.0
     plan: Plan | None = None
     update: Vector | None = None
     step: Vector | None = None

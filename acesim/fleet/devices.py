@@ -68,7 +68,8 @@ def unknown_rule(name: str) -> str:
 
 def check(scenario: Scenario) -> Iterator[Problem]:
     """Name every device of a scenario that has no profile."""
-    places = [(("workers", row, "device"), group.device) for row, group in enumerate(scenario.workers)]
+    places: list[tuple[tuple[str | int, ...], str]] = [
+        (("workers", row, "device"), group.device) for row, group in enumerate(scenario.workers)]
     places += [(("servers", role, "device"), getattr(scenario.servers, role).device) for role in ("region", "cloud")]
     for path, name in places:
         if name not in devices():

@@ -49,7 +49,8 @@ class Fleet:
         wanted = range(first_step, first_step + steps)
         jitter = [_jitter(self.seed, worker, step // _BLOCK, self.devices[worker].jitter)[step % _BLOCK]
                   for step in wanted]
-        return self.step_s[worker] * np.array(jitter)
+        times: NDArray[np.float64] = self.step_s[worker] * np.array(jitter)
+        return times
 
     def work_s(self, who: int, work: Work, entries: int) -> float:
         """Return the time of declared work on `entries` entries: memory and arithmetic one after the other."""

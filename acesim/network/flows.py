@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.network.groups import Alone, Group, together
+from acesim.network.groups import DONE, Alone, Group, together
 from acesim.network.routes import Route, RouteTable
 from acesim.network.traces import Capacity, Trace
 from acesim.scenario.errors import TraceError
@@ -216,13 +216,15 @@ class Flows:
         flows = [self._flows[each] for each in keys]
         group: Group
         if len(flows) == 1:
-            group = Alone(key, self._table.capacities[flows[0].row], flows[0].left, self.clock_s)
+            alone = flows[0]
+            group = Alone(key, self._table.capacities[alone.row], alone.left, DONE * alone.nbytes, self.clock_s)
         else:
             place = {each: position for position, each in enumerate(keys)}
             members = [np.array(sorted(place[each] for each in self._members[link])) for link in links]
             left, nbytes = np.array([(flow.left, flow.nbytes) for flow in flows]).T
             group = together(self._table, keys, [flow.row for flow in flows],
-                             [self._link_rows[link] for link in links], members, left, nbytes, self.clock_s)
+                             [self._link_rows[link] for link in links], members, left, DONE * nbytes,
+                             self.clock_s)
         for flow in flows:
             flow.group = group
         heapq.heappush(self._ends, (group.finish_s, self._groups, group))

@@ -47,11 +47,11 @@ class Group(Protocol):
 class Alone:
     """A single flow that is coupled to nobody: the lowest capacity of its route is all its own."""
 
-    def __init__(self, key: int, capacity: Capacity, left: float, start_s: float) -> None:
+    def __init__(self, key: int, capacity: Capacity, left: float, slack: float, start_s: float) -> None:
         self.keys: Sequence[int] = (key,)
         self.done: Sequence[int] = self.keys
         self.alive = True
-        self.finish_s = capacity.time_to_move(left, start_s)
+        self.finish_s = capacity.time_to_move(left, start_s, slack)
         self._capacity, self._start_s = capacity, start_s
         if math.isinf(self.finish_s):
             raise _stuck(self.keys, start_s)
@@ -80,9 +80,10 @@ class Together:
         self.alive = True
         self._edges_s, self._by_step, self._passed = edges_s, by_step, passed
         candidates = np.flatnonzero(passed[:, -1] >= left - slack).tolist()
-        self.finish_s = min(self._end(flow, left, slack) for flow in candidates)
-        ended = np.flatnonzero(left - self.moved(self.finish_s) <= slack)
-        self.done: Sequence[int] = tuple(self.keys[flow] for flow in ended)
+        ends = {flow: self._end(flow, left, slack) for flow in candidates}
+        self.finish_s = min(ends.values())
+        # By time, never by what is left: late in a long run a rounding of the clock is worth more bytes than the slack.
+        self.done: Sequence[int] = tuple(self.keys[flow] for flow, end_s in ends.items() if end_s <= self.finish_s)
 
     def _end(self, flow: int, left: Bytes, slack: Bytes) -> float:
         """Return when a flow has moved what it had left."""
@@ -110,14 +111,13 @@ class Together:
 
 
 def together(table: RouteTable, keys: Sequence[int], rows: Sequence[int], link_rows: Sequence[int],
-             members: Sequence[NDArray[np.int64]], left: Bytes, nbytes: Bytes, start_s: float) -> Together:
+             members: Sequence[NDArray[np.int64]], left: Bytes, slack: Bytes, start_s: float) -> Together:
     """Solve a group from `start_s` on, block after block, until a flow is done.
 
     rows         of the flows' routes in `table`; link_rows: of the links that couple them
     members      for each of these links, the positions of its flows
-    left         bytes each flow has still to move, of its `nbytes`
+    left         bytes each flow has still to move; slack: bytes that may be missing at the end
     """
-    slack = DONE * nbytes
     span_s = MARGIN * _expected_s(table, rows, link_rows, members, left) + table.step_s
     edges: list[NDArray[np.float64]] = []
     by_step: list[Bytes] = []

@@ -25,6 +25,9 @@ ROUNDING = 1e-13
 by the last bit of a sum, wait the outage out."""
 
 
+_LEAST_BYTES = 5e-324  # the smallest number above zero: a search for it ends behind all steps that carry nothing
+
+
 class Stepwise(Protocol):
     """A rate that is piecewise constant in time."""
 
@@ -57,8 +60,11 @@ class Capacity(Stepwise, Protocol):
     def moved_bytes(self, start_s: float, end_s: float) -> float:
         """Return the bytes that pass between two moments."""
 
-    def time_to_move(self, nbytes: float, start_s: float) -> float:
-        """Return when `nbytes` have passed, if they start at start_s; inf for never."""
+    def time_to_move(self, nbytes: float, start_s: float, slack_bytes: float = 0.0) -> float:
+        """Return when `nbytes` have passed, if they start at start_s; inf for never.
+
+        slack_bytes   that may be missing at the last moment before an outage, so that it is not waited out
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,18 +171,22 @@ class Trace:
         last, after = self._place(end_s)
         return (last - first) * self._total + (after - before)
 
-    def time_to_move(self, nbytes: float, start_s: float) -> float:
-        """Return when `nbytes` have passed, if they start at `start_s`; inf where the trace holds zero."""
-        if nbytes <= 0:
+    def time_to_move(self, nbytes: float, start_s: float, slack_bytes: float = 0.0) -> float:
+        """Return when `nbytes` have passed, if they start at `start_s`; inf where the trace holds zero.
+
+        slack_bytes   that may be missing at the last moment before an outage, so that it is not waited out
+        """
+        if nbytes <= slack_bytes:
             return start_s
         period, before = self._place(start_s)
         target = before + nbytes
+        slack = slack_bytes + ROUNDING * target
         if self.end == "loop":
-            whole = math.floor(target * (1 - ROUNDING) / self._total)
-            within_s = self._time_within(target - whole * self._total)
+            whole = max(math.ceil((target - slack) / self._total) - 1, 0)
+            within_s = self._time_within(target - whole * self._total, slack)
             return max(start_s, (period + whole) * self.period_s + within_s)
-        if target <= self._total * (1 + ROUNDING):
-            return max(start_s, self._time_within(target))
+        if target - slack <= self._total:
+            return max(start_s, self._time_within(target, slack))
         last = float(self.bytes_per_s[-1])
         return self.period_s + (target - self._total) / last if last else math.inf
 
@@ -188,11 +198,10 @@ class Trace:
         past = within - step * self.step_s
         return period, float(self.cumulative_bytes[step]) + float(self.bytes_per_s[step]) * past
 
-    def _time_within(self, nbytes: float) -> float:
-        """Return when `nbytes` > 0 have passed since the start of a period that they do not outlast."""
-        nbytes = min(nbytes, self._total)
-        edge = int(np.searchsorted(self.cumulative_bytes, nbytes * (1 - ROUNDING)))
-        step = min(max(edge, 1), len(self)) - 1
+    def _time_within(self, nbytes: float, slack: float) -> float:
+        """Return when `nbytes` have passed since the start of a period, which carries them but for the slack."""
+        wanted = min(max(nbytes - slack, _LEAST_BYTES), self._total)
+        step = int(np.searchsorted(self.cumulative_bytes, wanted)) - 1  # so its rate is not zero
         past = (nbytes - float(self.cumulative_bytes[step])) / float(self.bytes_per_s[step])
         return step * self.step_s + min(max(past, 0.0), self.step_s)
 
@@ -264,17 +273,19 @@ class Least:
         edges = np.concatenate([[start_s], self.edges(start_s, end_s), [end_s]])
         return edges, self.rate((edges[:-1] + edges[1:]) / 2)
 
-    def time_to_move(self, nbytes: float, start_s: float) -> float:
-        """Return when `nbytes` have passed, if they start at start_s; inf for never."""
+    def time_to_move(self, nbytes: float, start_s: float, slack_bytes: float = 0.0) -> float:
+        """Return when `nbytes` have passed, if they start at start_s, up to `slack_bytes`; inf for never."""
         span_s = 2 * nbytes / self.maximum if self.maximum else 1.0
-        while nbytes > 0:
+        slack = slack_bytes + ROUNDING * nbytes
+        while nbytes > slack_bytes:
             edges, rates = self.steps(start_s, start_s + span_s)
             passed = np.concatenate([[0.0], np.cumsum(np.diff(edges) * rates)])
-            if passed[-1] >= nbytes * (1 - ROUNDING):
-                step = int(np.searchsorted(passed, nbytes * (1 - ROUNDING))) - 1
+            wanted = max(nbytes - slack, _LEAST_BYTES)
+            if passed[-1] >= wanted:
+                step = int(np.searchsorted(passed, wanted)) - 1
                 past = (nbytes - passed[step]) / rates[step]
                 return float(edges[step] + min(max(past, 0.0), edges[step + 1] - edges[step]))
-            if passed[-1] == 0 and (start_s >= self.settled_s or len(rates) > LONGEST_STANDSTILL):
+            if not rates.any() and (start_s >= self.settled_s or len(rates) > LONGEST_STANDSTILL):
                 return math.inf
             nbytes, start_s, span_s = nbytes - float(passed[-1]), float(edges[-1]), 2 * span_s
         return start_s

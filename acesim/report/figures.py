@@ -16,6 +16,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from acesim.records.read import RunRecord
 from acesim.report.compare import compare, gather
@@ -83,6 +84,10 @@ def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def _tick(value: float, _: object) -> str:
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
 def _columns(entries: int) -> int:
@@ -213,7 +218,7 @@ def pareto(records: Sequence[RunRecord], baseline: str | None = None) -> Figure:
         panel.set_xlabel(title)
         if len(x) and 0 < x.min() < x.max() / 30:
             panel.set_xscale("log")
-            panel.xaxis.set_major_formatter("{x:g}")
+            panel.xaxis.set_major_formatter(FuncFormatter(_tick))
         place_labels(panel, x, y, known["label"].tolist(), [_look(int(place))["color"] for place in known.index])
     panels[0].set_ylabel("Top-1 accuracy (%)")
     return figure
@@ -273,11 +278,11 @@ def _sweep_lines(panel: Axes, table: pd.DataFrame, key: str, name: str, scale: f
     values = table[name].to_numpy(float)
     if name != "top1_percent" and np.nanmax(values, initial=0) > 20 * np.nanmin(values, initial=np.inf) > 0:
         panel.set_yscale("log")
-        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_major_formatter(FuncFormatter(_tick))
     places = pd.to_numeric(table[key], errors="coerce").to_numpy(float)
     if np.isfinite(places).all() and places.min() > 0 and places.max() >= 8 * places.min():
         panel.set_xscale("log")
-        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_major_formatter(FuncFormatter(_tick))
 
 
 KINDS: dict[str, Callable[[Sequence[RunRecord], str | None], Figure]] = {

@@ -20,7 +20,7 @@ def place_labels(panel: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str
     canvas: Any = panel.figure.canvas
     canvas.draw()  # the layout must be settled before pixels mean anything
     dots = panel.transData.transform(np.column_stack([x, y])) if len(x) else np.empty((0, 2))
-    taken = [Bbox.from_bounds(across - 5, up - 5, 10, 10) for across, up in dots]
+    taken = [Bbox.from_bounds(across - 6, up - 14, 12, 28) for across, up in dots]
     frame = panel.get_window_extent()
     for place, label in enumerate(labels):
         best: tuple[float, tuple[float, float, str, str], Bbox] | None = None

@@ -111,12 +111,13 @@ def convergence_epochs(epochs: ArrayLike, top1_percent: ArrayLike) -> float:
     evaluations and the curve is the running mean of three; interpolated between evaluations.  It says when a run
     stopped improving, not how good it got: a bad run that stalls early converges early.
 
-    returns  NaN where there is no accuracy to speak of
+    returns  NaN where there is no accuracy to speak of, or fewer than six evaluations: the last three would then be
+             held against themselves
     source   the definition of the paper's section 4.3; smoothing and interpolation are ours
     """
     y = np.asarray(top1_percent, dtype=np.float64)
     final = settled(y)
-    return crossing(epochs, smoothed(y), 0.99 * final, sustained=1) if final > 0 else nan
+    return crossing(epochs, smoothed(y), 0.99 * final, sustained=1) if final > 0 and len(y) >= 6 else nan
 
 
 def at(place: float, places: ArrayLike, values: ArrayLike) -> float:

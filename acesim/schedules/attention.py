@@ -116,7 +116,8 @@ def contribution(update: Vector, step: Vector, groups: Sequence[Group]) -> Float
     """Return the measured label [G]: |<g_i, delta theta_i>| ranked to [0, 1]."""
     starts = np.array([group.start for group in groups])
     share = np.abs(np.add.reduceat(update.astype(np.float64) * step, starts))
-    return (rankdata(share) - 1) / max(1, share.size - 1)
+    ranks: Floats = (rankdata(share) - 1) / max(1, share.size - 1)
+    return ranks
 
 
 def rank_correlation(a: Floats, b: Floats) -> float:
@@ -141,4 +142,5 @@ def features(groups: tuple[Group, ...]) -> Floats:
 
 def standardise(values: Floats) -> Floats:
     """Return values with mean 0 and standard deviation 1; zeros where they are all alike."""
-    return (values - values.mean()) / (values.std() + _TINY)
+    scaled: Floats = (values - values.mean()) / (values.std() + _TINY)
+    return scaled

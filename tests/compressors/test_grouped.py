@@ -123,12 +123,12 @@ def test_never_over_budget(seed, share, keep, choice):
 
 @pytest.mark.parametrize("share", [0.02, 0.06, 0.12, 0.25])
 def test_choice_is_near_the_best_of_all(share):
-    """Against every one of 6^5 choices, their value measured from what is decoded, their bytes from wire()."""
+    """Against every one of 6^5 choices, their value measured from what is decoded."""
     menu = ("skip", "sign", "2-bit", "4-bit", "8-bit", "top-10%")
     grouped, x, budget = Grouped(SIZES, menu, default="2-bit"), vector(3), share * 4 * P
     importance, starts = np.array([1.0, 2.0, 0.5, 1.0, 0.1]), np.cumsum(SIZES) - SIZES
-    left = [np.add.reduceat((x - through(grouped, x, np.full(5, level))[1]).astype(np.float64) ** 2, starts)
-            for level in range(6)]
+    decoded = [through(grouped, x, np.full(5, level))[1].astype(np.float64) for level in range(6)]
+    left = [np.add.reduceat((x - each) ** 2, starts) for each in decoded]
     values = importance * (left[0] - np.array(left))  # [L, G]: level 0 leaves everything
     best = max(values[picks, range(5)].sum() for picks in itertools.product(range(6), repeat=5)
                if grouped.layout(P).wire(np.array(picks)).total <= budget)

@@ -1,0 +1,118 @@
+"""Emits what happens as event rows, scores the model at epoch marks, and says when the run is over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from acesim.engine.ledger import Ledger
+from acesim.engine.messages import Carrier, Message
+from acesim.engine.setup import Sink
+from acesim.engine.state import Progress
+from acesim.engine.world import World
+from acesim.records.rows import Event, Fold, MetricRow
+from acesim.scenario.errors import PolicyError
+
+_NEARLY = 1e-9  # epochs are sums of whole steps over whole steps; marks are met to within rounding
+
+
+class Recorder:
+    """The rows of one run.
+
+    sink         takes them (acesim.records.store.RunWriter)
+    on_progress  is told every metric row
+    """
+
+    def __init__(self, world: World, progress: Progress, sink: Sink,
+                 on_progress: Callable[[MetricRow], None] | None) -> None:
+        self._world, self._progress, self._sink, self._on_progress = world, progress, sink, on_progress
+        self.fold = Fold(world.workers_count, world.regions_count, world.setup.info.tier)
+        self._idle_w = sum(device.idle_w for device in world.fleet.devices)
+        self._evaluated_s = 0.0
+        self.scored: MetricRow | None = None
+
+    def emit(self, event: Event) -> None:
+        """Count a row and hand it on."""
+        self.fold.add(event)
+        self._sink.event(event)
+
+    def plan(self, now_s: float, report: dict[str, float]) -> None:
+        """Note that the cloud planned a round."""
+        cloud = self._world.cloud
+        self.emit(Event("plan", cloud.round, cloud.row, -1, now_s, now_s))
+        for name, value in report.items():
+            self.emit(Event("figure", cloud.round, cloud.row, -1, now_s, now_s, name=name, value=value))
+
+    def aggregation(self, row: int, round_number: int, start_s: float, end_s: float) -> None:
+        """Note a server's sum, step or encoding."""
+        self.emit(Event("aggregate", round_number, row, -1, start_s, end_s, joules=self._busy(row, end_s - start_s)))
+
+    def computation(self, row: int, end_s: float, steps: int, loss: float) -> None:
+        """Note a worker's local steps."""
+        worker = self._world.workers[row]
+        self.emit(Event("compute", worker.round, row, -1, worker.started_s, end_s, steps=steps,
+                        wait_s=worker.started_s - worker.ended_s, loss=loss,
+                        joules=self._busy(row, end_s - worker.started_s)))
+
+    def encoding(self, row: int, start_s: float, span_s: float) -> None:
+        """Note a worker's encoding, where it takes time."""
+        if span_s > 0:
+            self.emit(Event("encode", self._world.workers[row].round, row, -1, start_s, start_s + span_s,
+                            joules=self._busy(row, span_s)))
+
+    def message(self, message: Message, now_s: float) -> None:
+        """Note a message that has arrived; the row is that of the receiver of a download, the sender of an upload."""
+        world, up = self._world, message.kind == "up"
+        who, peer = (message.sender, message.receiver) if up else (message.receiver, message.sender)
+        joules = 0.0
+        if world.is_worker(who):
+            radio = world.fleet.radios[who]
+            each = radio.up_joules_per_byte if up else radio.down_joules_per_byte
+            joules = each * message.nbytes + radio.active_w * (message.sent_s - message.start_s)
+        wire = message.wire
+        staleness = world.servers[message.receiver].version - message.version if up else 0
+        self.emit(Event("upload" if up else "download", message.round, who, peer, message.start_s, now_s,
+                        values_bytes=wire.values, index_bytes=wire.indices, scale_bytes=wire.scales,
+                        control_bytes=message.control, header_bytes=message.header, links=len(message.route),
+                        proxy_bytes=message.payload.nbytes, joules=joules, staleness=staleness))
+
+    def _busy(self, row: int, span_s: float) -> float:
+        """Return the energy of work above idling, which is counted all the time."""
+        device = self._world.fleet.devices[row]
+        return (device.busy_w - device.idle_w) * span_s
+
+    def due(self) -> bool:
+        """Say whether an epoch mark has been passed."""
+        return self.scored is None or self._progress.epoch >= math.floor(self.scored.epoch + _NEARLY) + 1 - _NEARLY
+
+    def evaluate(self, now_s: float, alone: bool, carrier: Carrier, ledger: Ledger) -> None:
+        """Score the model (each worker's own where they go alone), check the ledger, emit a metric row."""
+        world, progress, task = self._world, self._progress, self._world.setup.task
+        round_number, row = max(world.cloud.round, 0), world.cloud.row
+        scores = task.evaluate_each([worker.model for worker in world.workers]) if alone \
+            else task.evaluate(world.cloud.model)
+        if not math.isfinite(scores.loss_nats):
+            raise PolicyError(f"epoch {progress.epoch:.2f}: loss is {scores.loss_nats}; lower the learning rate")
+        drift = world.measured.drift[np.isfinite(world.measured.drift)]
+        self.emit(Event("figure", round_number, row, -1, now_s, now_s, name="drift",
+                        value=float(drift.mean()) if drift.size else 0.0))
+        self.emit(Event("evaluate", round_number, row, -1, now_s, now_s, loss=scores.loss_nats,
+                        joules=self._idle_w * (now_s - self._evaluated_s)))
+        self._evaluated_s = now_s
+        ledger.check(carrier.flows.moved_bytes_per_link, carrier.in_flight(), world.topology.link_names)
+        self.scored = MetricRow(epoch=progress.epoch, round=world.cloud.round + 1, time_s=now_s,
+                                progress=progress.share, **scores._asdict(), **self.fold.snapshot())  # type: ignore[arg-type]
+        self._sink.metric(self.scored)
+        if self._on_progress:
+            self._on_progress(self.scored)
+
+    def over(self, now_s: float) -> bool:
+        """Say whether the stop rule of the scenario holds."""
+        stop, sent = self._world.setup.stop, self.fold.snapshot()
+        reached = self._progress.share >= 1 - _NEARLY
+        reached |= stop.simulated_time_s is not None and now_s >= stop.simulated_time_s
+        reached |= stop.total_bytes is not None and sent["bytes_up"] + sent["bytes_down"] >= stop.total_bytes
+        target = stop.target_accuracy_percent
+        return bool(reached or (target is not None and self.scored is not None and self.scored.top1_percent >= target))

@@ -1,0 +1,95 @@
+"""Everybody in a run and what they hold: workers, region servers, the cloud, and what it has measured of them.
+
+Fleet rows: workers 0..W-1, region servers W..W+R-1 (the data centre's own the last), the cloud server W+R.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from acesim.engine.setup import Setup
+from acesim.engine.state import Measured, Server, Worker
+from acesim.scenario.streams import stream
+from acesim.seam import Vector, View
+
+
+class World:
+    """The state of all workers and servers of one run.
+
+    setup   what the run is made of
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup, self.policy, self.topology, self.fleet = setup, setup.policy, setup.topology, setup.fleet
+        self.workers_count, self.regions_count = len(setup.info.tier), setup.info.regions
+        self.cloud_row = self.workers_count + self.regions_count
+        self.in_regions = setup.policy.tree == "regions"
+        self.tier, self.examples = np.array(setup.info.tier), np.array(setup.info.examples)
+        self.measured = Measured.of(self.workers_count, self.regions_count)
+        model = setup.task.initial(setup.seed)
+        self.workers = [self._worker(row, model) for row in range(self.workers_count)]
+        regions = [self._region(region, model) for region in range(self.regions_count)] if self.in_regions else []
+        children = tuple(server.row for server in regions if server.children) or tuple(range(self.workers_count))
+        self.cloud = Server(self.cloud_row, model, children, rng=stream(setup.seed, "compressor", self.cloud_row))
+        self.servers = {server.row: server for server in [*regions, self.cloud]}
+
+    def _worker(self, row: int, model: Vector) -> Worker:
+        size, rng = model.size, stream(self.setup.seed, "compressor", row)
+        return Worker(model, self.policy.local.init(size), self.policy.uplink.init(size), rng)
+
+    def _region(self, region: int, model: Vector) -> Server:
+        row = self.workers_count + region
+        children = tuple(int(each) for each in np.flatnonzero(self.topology.region_of == region))
+        return Server(row, model, children, self.policy.uplink.init(model.size),
+                      stream(self.setup.seed, "compressor", row))
+
+    def is_worker(self, row: int) -> bool:
+        """Say whether a fleet row trains."""
+        return row < self.workers_count
+
+    def name(self, row: int) -> str:
+        """Return what a fleet row is called."""
+        if self.is_worker(row):
+            return str(self.topology.worker_names[row])
+        return "cloud" if row == self.cloud_row else f"region-{row - self.workers_count}"
+
+    def parent(self, worker: int) -> int:
+        """Return the server a worker talks to."""
+        return self.workers_count + int(self.topology.region_of[worker]) if self.in_regions else self.cloud_row
+
+    def route_up(self, sender: int) -> tuple[tuple[int, ...], float]:
+        """Return (links, one-way latency) from a worker or region to its server."""
+        topology = self.topology
+        if not self.is_worker(sender):
+            region = sender - self.workers_count
+            return topology.region_up[region], float(topology.region_up_latency_s[region])
+        if self.in_regions:
+            return topology.up_to_region[sender], float(topology.up_to_region_latency_s[sender])
+        return topology.up_route[sender], float(topology.up_latency_s[sender])
+
+    def route_down(self, receiver: int) -> tuple[tuple[int, ...], float]:
+        """Return (links, one-way latency) from its server to a worker or region."""
+        topology = self.topology
+        if not self.is_worker(receiver):
+            region = receiver - self.workers_count
+            return topology.region_down[region], float(topology.region_down_latency_s[region])
+        if self.in_regions:
+            return topology.down_from_region[receiver], float(topology.down_from_region_latency_s[receiver])
+        return topology.down_route[receiver], float(topology.down_latency_s[receiver])
+
+    def held(self, row: int) -> Vector:
+        """Return the model that a child is known to hold."""
+        return self.workers[row].model if self.is_worker(row) else self.servers[row].model
+
+    def view(self, now_s: float, progress: float, update: Vector | None, step: Vector | None) -> View:
+        """Return what the cloud knows when it plans."""
+        measured = self.measured
+        return View(round=max(self.cloud.round, 0), progress=progress, time_s=now_s,
+                    bandwidth_bytes_per_s=measured.bandwidth_bytes_per_s.copy(),
+                    region_bandwidth_bytes_per_s=measured.region_bandwidth_bytes_per_s.copy(),
+                    latency_s=np.asarray(self.topology.up_latency_s), compute_s=measured.compute_s.copy(),
+                    round_time_s=measured.round_time_s.copy(), examples=self.examples, tier=self.tier,
+                    region=np.asarray(self.topology.region_of),
+                    participation=measured.answered / np.maximum(measured.asked, 1),
+                    staleness=np.maximum(self.cloud.round - measured.heard, 0), drift=measured.drift.copy(),
+                    update=update, step=step)

@@ -1,0 +1,76 @@
+"""Figures: drawn, of the right kind, and the same twice."""
+
+import pytest
+from matplotlib import rcParams
+from matplotlib.image import imread
+
+from acesim.report import figures
+from acesim.report.compare import compare
+from acesim.scenario.errors import AcesimError
+
+
+@pytest.mark.parametrize("kind", sorted(figures.KINDS))
+def test_every_kind_draws(kind, records, tmp_path):
+    path = figures.draw(kind, records, tmp_path / f"{kind}.png")
+    picture = imread(path)
+    assert picture.shape[1] > 1000
+    assert picture[..., :3].min() < 0.5
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".pdf"])
+def test_the_same_figure_gives_the_same_bytes(suffix, records, tmp_path):
+    one, two = (figures.draw("pareto", records, tmp_path / f"{name}{suffix}").read_bytes() for name in "ab")
+    assert one == two
+
+
+def test_text_in_svg_stays_text(records, tmp_path):
+    text = figures.draw("table1", records, tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert "the paper's Table 1" in text
+    assert "ace-sync" in text
+
+
+def test_style_does_not_leak(records, tmp_path):
+    before = dict(rcParams)
+    figures.draw("convergence", records, tmp_path / "a.svg")
+    assert dict(rcParams) == before
+
+
+def test_one_seed_draws_too(studies, tmp_path):
+    from acesim.records.read import load
+    alone = load(studies(tmp_path / "s", labels=("top-k", "local-only"), seeds=(0,)))
+    for kind in figures.KINDS:
+        assert figures.draw(kind, alone, tmp_path / f"{kind}.svg").stat().st_size > 1000
+
+
+def test_labels_of_a_crowd_cover_no_other_label(records):
+    figure = figures.pareto(records)
+    figure.canvas.draw()
+    for panel in figure.axes:
+        boxes = [text.get_window_extent() for text in panel.texts]
+        assert len(boxes) == 5
+        pairs = [(one, other) for row, one in enumerate(boxes) for other in boxes[row + 1:]]
+        assert not any(one.overlaps(other) for one, other in pairs)
+
+
+@pytest.fixture(scope="module")
+def swept(records):
+    table = compare(records)
+    import pandas as pd
+    return pd.concat([table.assign(**{"uplink (Mbps)": rate, "rtt (ms)": rtt, "simulated_s": table["simulated_s"] / rate})
+                      for rate in (5.0, 20.0, 80.0) for rtt in (10.0, 100.0)], ignore_index=True)
+
+
+@pytest.mark.parametrize("keys", [("uplink (Mbps)",), ("uplink (Mbps)", "rtt (ms)")])
+def test_sweeps_draw(keys, swept, tmp_path):
+    chosen = swept if len(keys) == 2 else swept[swept["rtt (ms)"] == 10]
+    text = figures.draw_sweep(chosen, keys, tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert keys[0] in text
+
+
+def test_what_cannot_be_drawn_is_said(records, swept, tmp_path):
+    with pytest.raises(AcesimError, match="kind = pie: unknown figure"):
+        figures.draw("pie", records, tmp_path / "a.svg")
+    with pytest.raises(AcesimError, match=r"unknown kind of picture .gif"):
+        figures.draw("pareto", records, tmp_path / "a.gif")
+    with pytest.raises(AcesimError, match="3 swept keys"):
+        figures.draw_sweep(swept, ["a", "b", "c"], tmp_path / "a.svg")
