@@ -61,9 +61,8 @@ def prepare(order: Order) -> Setup:
     info = recipes.model_info(scenario, task)
     policy = recipes.build(spec.name, info, spec.parameters, order.plugins)
     topology = networks.build(scenario.workers, scenario.network, order.seed)
-    tokens = scenario.task.batch_size * getattr(getattr(scenario.task, "model", None), "context", 1)
-    return Setup(policy, info, task, topology, fleet.build(scenario, info.nominal_size, tokens, order.seed),
-                 scenario.stop, order.seed)
+    return Setup(policy, info, task, topology, fleet.build(scenario, info.nominal_size, order.seed), scenario.stop,
+                 order.seed)
 
 
 def run_one(order: Order) -> None:
@@ -76,20 +75,20 @@ def run_one(order: Order) -> None:
         write_json(order.folder / PROGRESS, plain(row._asdict()))
 
     outcome = simulate(setup, writer, keep_progress)
-    page = {**_identity(order), **_figures(setup, outcome, writer.metrics), **host_figures(started_s)}
+    page = {**_identity(order), **_figures(order, setup, outcome, writer.metrics), **host_figures(started_s)}
     writer.close(Manifest(status="done", **page).document(), outcome.model)
 
 
-def _figures(setup: Setup, outcome: Outcome, metrics: Sequence[MetricRow]) -> dict[str, Any]:
-    info, policy, size = setup.info, setup.policy, setup.info.nominal_size
+def _figures(order: Order, setup: Setup, outcome: Outcome, metrics: Sequence[MetricRow]) -> dict[str, Any]:
+    info, size = setup.info, setup.info.nominal_size
+    memory = fleet.memory(order.scenario, setup.policy, size)
     up, down = (rates.tolist() for rates in (setup.topology.up_mean_bytes_per_s, setup.topology.down_mean_bytes_per_s))
     return {
         **final_figures(metrics, outcome.totals),
         "digest": digest(metrics, outcome.totals, outcome.model), "training_digest": outcome.training_digest,
         "rounds": outcome.rounds, "ideal_s": outcome.ideal_s,
         "rho": fleet.dense_round_rho(setup.fleet, up, down, 4.0 * size),
-        "worker_gb": (policy.local.memory_bytes(size) + policy.uplink.memory_bytes(size)) / 1e9,
-        "server_gb": (4 * size + policy.aggregator.memory_bytes(size) + policy.downlink.memory_bytes(size)) / 1e9,
+        "worker_gb": max(memory.workers.values()) / 1e9, "server_gb": max(memory.region, memory.cloud) / 1e9,
         "parameters": info.size, "nominal_parameters": size,
         "corpus_fingerprint": setup.task.fingerprint, "yardsticks": setup.task.yardsticks(),
         "blas_threads": max((int(pool["num_threads"]) for pool in threadpool_info()), default=None),
@@ -122,7 +121,10 @@ def read_scenario(scenario: str | Path | Scenario, overrides: Sequence[str] = ()
     def check_policies(loaded: Scenario) -> Iterator[Problem]:
         return recipes.check(loaded, plugins)
 
-    checks = (check_policies, fleet.check)
+    def check_memory(loaded: Scenario) -> Iterator[Problem]:
+        return _memory_problems(loaded, plugins)
+
+    checks = (check_policies, fleet.check, learning.check, check_memory)
     if not isinstance(scenario, Scenario):
         return load_scenario(scenario, overrides, checks)
     problems = [problem for check in checks for problem in check(scenario)]
@@ -132,6 +134,21 @@ def read_scenario(scenario: str | Path | Scenario, overrides: Sequence[str] = ()
     if problems:
         raise ScenarioError(problems)
     return scenario
+
+
+def _memory_problems(scenario: Scenario, plugins: Sequence[str | Path]) -> Iterator[Problem]:
+    """Name what does not fit its device; policies and devices that do not exist are the other checks' business."""
+    if any(True for _ in (*recipes.check(scenario, plugins), *fleet.check(scenario))):
+        return
+    info, seen = recipes.sketch(scenario), set()
+    for spec in scenario.policies:
+        try:
+            fleet.memory(scenario, recipes.build(spec.name, info, spec.parameters, plugins), info.nominal_size)
+        except ScenarioError as error:
+            for problem in error.problems:
+                if problem.path not in seen:
+                    yield problem._replace(rule=f"policy {spec.label}: {problem.rule}")
+                seen.add(problem.path)
 
 
 def choose_policies(scenario: Scenario, wanted: Sequence[str] | None,
@@ -144,7 +161,7 @@ def choose_policies(scenario: Scenario, wanted: Sequence[str] | None,
     if wanted is None:
         return list(known.values())
     named = recipes.recipes(plugins)
-    problems = [Problem((), label, _unknown(label, [*known, *named]), "--policy") for label in wanted
+    problems = [Problem((label,), None, _unknown(label, [*known, *named]), "--policy") for label in wanted
                 if label not in known and label not in named]
     if problems or not wanted:
         raise ScenarioError(problems or [Problem((), None, "name at least one policy", "--policy")])

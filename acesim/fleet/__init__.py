@@ -2,5 +2,6 @@
 
 from acesim.fleet.devices import Device, check, device, devices
 from acesim.fleet.fleet import Fleet, build, dense_round_rho
+from acesim.fleet.memory import Memory, memory
 
-__all__ = ["Device", "Fleet", "build", "check", "dense_round_rho", "device", "devices"]
+__all__ = ["Device", "Fleet", "Memory", "build", "check", "dense_round_rho", "device", "devices", "memory"]

@@ -17,7 +17,7 @@ from acesim.scenario.streams import stream
 from acesim.seam import Work
 
 if TYPE_CHECKING:
-    from acesim.scenario.schema import Nominal, Scenario, WorkerGroup
+    from acesim.scenario.schema import Scenario
 
 FLOPS_PER_PARAMETER_AND_TOKEN = 6  # forward 2, backward 4: dense language models
 RECOMPUTE = 4 / 3  # activation checkpointing runs the forward pass twice: 8 instead of 6
@@ -66,53 +66,16 @@ def _jitter(seed: int, worker: int, block: int, spread: float) -> NDArray[np.flo
     return factors
 
 
-def build(scenario: Scenario, parameters: int, own_tokens: int, seed: int) -> Fleet:
-    """Return the fleet of a scenario.
-
-    parameters   P_nominal
-    own_tokens   tokens of a step when the nominal model is the proxy itself
-    """
+def build(scenario: Scenario, parameters: int, seed: int) -> Fleet:
+    """Return the fleet of a scenario; parameters: P_nominal."""
     groups = [group for group in scenario.workers for _ in range(group.count)]
     servers = [scenario.servers.region.device] * scenario.network.regions + [scenario.servers.cloud.device] * 2
     devices = tuple(device(name) for name in [group.device for group in groups] + servers)
-    tokens = np.array([_tokens(scenario.nominal, group, own_tokens) for group in groups], dtype=np.int64)
-    recompute = [RECOMPUTE if checkpoints(scenario.nominal, group) else 1.0 for group in groups]
+    tokens = np.array([scenario.nominal.tokens(group) for group in groups], dtype=np.int64)
+    recompute = [RECOMPUTE if scenario.nominal.checkpoints(group) else 1.0 for group in groups]
     flops = FLOPS_PER_PARAMETER_AND_TOKEN * parameters * tokens * np.array(recompute)
     return Fleet(devices, tuple(radio(group.access.kind) for group in groups), tuple(group.name for group in groups),
                  flops / np.array([each.flops_per_s for each in devices[: len(groups)]]), tokens, seed)
-
-
-def _tokens(nominal: Nominal, group: WorkerGroup, own_tokens: int) -> int:
-    return own_tokens if nominal.model == "same-as-proxy" else nominal.tokens(group)
-
-
-def checkpoints(nominal: Nominal, group: WorkerGroup) -> bool:
-    """Say whether a group's workers recompute activations instead of holding them."""
-    return nominal.checkpointing.get(group.name, nominal.checkpointing.get(group.tier, False))
-
-
-def activation_bytes(tokens: int, width: int, layers: int, checkpointed: bool) -> float:
-    """Return the activations of one micro-batch of `tokens`.
-
-    34 x tokens x width x layers bytes without attention scores (Korthikanti et al. 2022, arXiv:2205.05198, eq. 1
-    without its attention term); with checkpointing 2 x tokens x width a layer stays, and one layer's 34.
-    """
-    full = 34.0 * tokens * width
-    return full + 2.0 * tokens * width * layers if checkpointed else full * layers
-
-
-SMALLEST_MICRO_BATCH = 64  # tokens; below, a step is nothing but overhead
-
-
-def fitting_micro_batch(tokens: int, width: int, layers: int, checkpointed: bool, room_bytes: float) -> int | None:
-    """Return the largest halving of a step's tokens whose activations fit, or None."""
-    while tokens >= min(SMALLEST_MICRO_BATCH, tokens):
-        if activation_bytes(tokens, width, layers, checkpointed) <= room_bytes:
-            return tokens
-        if tokens <= SMALLEST_MICRO_BATCH:
-            return None
-        tokens //= 2
-    return None
 
 
 def dense_round_rho(fleet: Fleet, up_bytes_per_s: Sequence[float], down_bytes_per_s: Sequence[float],

@@ -1,5 +1,5 @@
 """Gives gradients, local updates and scores; knows nothing of time."""
 
-from acesim.learning.tasks import build
+from acesim.learning.tasks import build, check
 
-__all__ = ["build"]
+__all__ = ["build", "check"]

@@ -7,7 +7,7 @@ order of calls and no neighbour in a chunk can change a batch or a gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from acesim.scenario.streams import stream
 from acesim.seam import Generator, Group, Shapes, Vector
 
 if TYPE_CHECKING:
-    from acesim.scenario.schema import LanguageModelTask, QuadraticTask
+    from acesim.scenario.schema import LanguageModelTask, QuadraticTask, Scenario
 
 Array = NDArray[Any]
 Ids = NDArray[np.int64]
@@ -88,6 +88,14 @@ def build(spec: LanguageModelTask | QuadraticTask, tiers: Sequence[str], seed: i
     if spec.kind == "quadratic":
         return Quadratic(spec, tiers, seed)
     raise ValueError(f"task.kind = {spec.kind}: must be language-model or quadratic")
+
+
+def check(scenario: Scenario) -> Iterator[Problem]:
+    """Read the data of a scenario, and name what is wrong with it."""
+    try:
+        build(scenario.task, [group.tier for group in scenario.workers for _ in range(group.count)], 0)
+    except ScenarioError as error:
+        yield from error.problems
 
 
 def reference_gradient(task: Task, parameters: Array, workers: Sequence[int],

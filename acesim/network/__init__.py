@@ -1,1 +1,8 @@
 """Says how long bytes take: links, traces, topology, max-min sharing."""
+
+from acesim.network.flows import Flows
+from acesim.network.replay import replay
+from acesim.network.topology import Topology, build
+from acesim.network.traces import Trace, constant
+
+__all__ = ["Flows", "Topology", "Trace", "build", "constant", "replay"]

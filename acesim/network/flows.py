@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 from acesim.network.groups import DONE, Alone, Group, together
 from acesim.network.routes import Route, RouteTable
 from acesim.network.traces import Capacity, Trace
-from acesim.scenario.errors import TraceError
+from acesim.scenario.errors import LedgerError, TraceError
 
 NEARLY = 1e-12
 """Links filled to within this relative margin do not bind."""
+CLOCK_ROUNDINGS = 1000
+"""How many times the clock may have been rounded while a flow was under way."""
 
 
 @dataclass(slots=True)
@@ -114,8 +116,7 @@ class Flows:
             self._set_clock(max(end_s, self.clock_s))
             for key in self._ends[0][2].done:
                 finished.append((end_s, key))
-                self._loosen(key)
-                self._remove(key)
+                self._complete(key)
         self._set_clock(time_s)
         return [key for _, key in sorted(finished)]
 
@@ -140,7 +141,10 @@ class Flows:
 
     @property
     def moved_bytes_per_link(self) -> NDArray[np.float64]:
-        """Integral of all rates over each link up to the present moment, float64 [links]."""
+        """Integral of all rates over each link up to the present moment, float64 [links].
+
+        That the rates of every finished flow add up to its bytes was checked when it ended.
+        """
         moved = self._moved.copy()
         for flow in self._flows.values():
             moved[list(flow.route)] += flow.moved + self._moved_since(flow)
@@ -186,6 +190,17 @@ class Flows:
             flow.group = None
             self._loose[member] = None
 
+    def _complete(self, key: int) -> None:
+        """Let a flow end: the integral of its rates must be its bytes, but for roundings of the clock."""
+        self._loosen(key)
+        flow = self._flows[key]
+        noise_bytes = CLOCK_ROUNDINGS * math.ulp(self.clock_s) * self._table.maximum[flow.row]
+        if abs(flow.left) > 10 * DONE * flow.nbytes + noise_bytes:
+            raise LedgerError(f"flow {key}: moved {flow.moved!r} of {flow.nbytes!r} bytes when it ended at "
+                              f"{self.clock_s!r} s; this is a fault of acesim")
+        flow.moved = flow.nbytes  # so that roundings of the clock do not add up over millions of messages
+        self._remove(key)
+
     def _remove(self, key: int) -> None:
         """Forget a flow that has no group."""
         flow = self._flows.pop(key)
@@ -217,7 +232,8 @@ class Flows:
         group: Group
         if len(flows) == 1:
             alone = flows[0]
-            group = Alone(key, self._table.capacities[alone.row], alone.left, DONE * alone.nbytes, self.clock_s)
+            group = Alone(key, self._table.capacities[alone.row], alone.left, DONE * alone.nbytes,
+                          self.clock_s)
         else:
             place = {each: position for position, each in enumerate(keys)}
             members = [np.array(sorted(place[each] for each in self._members[link])) for link in links]
@@ -272,7 +288,8 @@ class Flows:
             flow = self._flows[key]
             narrowest = min(self._beside(flow.route, link), default=(math.inf, link))[1]
             through[narrowest] = through.get(narrowest, 0.0) + self._table.maximum[flow.row]
-        return sum(total if other == link else min(total, self._widest(other)) for other, total in through.items())
+        return sum(total if other == link else min(total, self._widest(other))
+                   for other, total in through.items())
 
     def _beside(self, route: Route, link: int) -> list[tuple[float, int]]:
         """Return (capacity, number) of the narrower neighbours of a link on a route; ties go by number."""

@@ -82,8 +82,10 @@ class Together:
         candidates = np.flatnonzero(passed[:, -1] >= left - slack).tolist()
         ends = {flow: self._end(flow, left, slack) for flow in candidates}
         self.finish_s = min(ends.values())
-        # By time, never by what is left: late in a long run a rounding of the clock is worth more bytes than the slack.
-        self.done: Sequence[int] = tuple(self.keys[flow] for flow, end_s in ends.items() if end_s <= self.finish_s)
+        # Not by what is left alone: late in a long run a rounding of the clock is worth more than the slack.
+        lacks = left - self.moved(self.finish_s) > slack
+        self.done: Sequence[int] = tuple(key for flow, key in enumerate(self.keys) if not lacks[flow]
+                                         or ends.get(flow, math.inf) <= self.finish_s)
 
     def _end(self, flow: int, left: Bytes, slack: Bytes) -> float:
         """Return when a flow has moved what it had left."""

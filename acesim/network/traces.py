@@ -25,7 +25,7 @@ ROUNDING = 1e-13
 by the last bit of a sum, wait the outage out."""
 
 
-_LEAST_BYTES = 5e-324  # the smallest number above zero: a search for it ends behind all steps that carry nothing
+_LEAST_BYTES = 5e-324  # the smallest number above zero: a search for it ends behind steps that carry nothing
 
 
 class Stepwise(Protocol):
@@ -199,7 +199,7 @@ class Trace:
         return period, float(self.cumulative_bytes[step]) + float(self.bytes_per_s[step]) * past
 
     def _time_within(self, nbytes: float, slack: float) -> float:
-        """Return when `nbytes` have passed since the start of a period, which carries them but for the slack."""
+        """Return when `nbytes` have passed within a period that carries them, up to the slack."""
         wanted = min(max(nbytes - slack, _LEAST_BYTES), self._total)
         step = int(np.searchsorted(self.cumulative_bytes, wanted)) - 1  # so its rate is not zero
         past = (nbytes - float(self.cumulative_bytes[step])) / float(self.bytes_per_s[step])

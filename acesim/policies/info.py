@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acesim.learning.optimizers import LearningRate, build_optimizer
 from acesim.scenario.errors import PolicyError
-from acesim.seam import ModelInfo, Shapes
+from acesim.seam import Group, ModelInfo, Shapes
 
 if TYPE_CHECKING:
     from acesim.scenario import Scenario
@@ -50,11 +51,22 @@ def nominal_shapes(scenario: Scenario, own: Shapes) -> Shapes:
 
 
 def model_info(scenario: Scenario, task: Any) -> ModelInfo:
-    """Return what recipes of this scenario are told."""
+    """Return what recipes of this scenario are told; task: of acesim.learning."""
+    return _info(scenario, task.shapes, task.groups, task.examples)
+
+
+def sketch(scenario: Scenario) -> ModelInfo:
+    """Return what recipes would be told, without reading any data: a stand-in for the proxy, all else as it is."""
+    workers = sum(group.count for group in scenario.workers)
+    groups = tuple(Group(f"block {row}", 64 * row, 64 * (row + 1)) for row in range(4))
+    return _info(scenario, ((256,),), groups, [1] * workers)
+
+
+def _info(scenario: Scenario, shapes: Shapes, groups: tuple[Group, ...], examples: Iterable[int]) -> ModelInfo:
     tiers = tuple(group.tier for group in scenario.workers for _ in range(group.count))
     steps = scenario.task.steps_per_epoch
-    return ModelInfo(shapes=task.shapes, nominal_shapes=nominal_shapes(scenario, task.shapes), groups=task.groups,
-                     nominal_block=scenario.nominal.block, tier=tiers,
-                     examples=tuple(int(count) for count in task.examples), regions=scenario.network.regions + 1,
+    return ModelInfo(shapes=shapes, nominal_shapes=nominal_shapes(scenario, shapes), groups=groups,
+                     nominal_block=scenario.nominal.block, tier=tiers, examples=tuple(int(count) for count in examples),
+                     regions=scenario.network.regions + 1,
                      total_steps=max(1, round((scenario.stop.epochs or 1) * steps)), steps_per_epoch=steps,
                      optimizer=server_optimizer(scenario.task.optimizer))

@@ -11,12 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from acesim.policies.info import sketch
 from acesim.policies.recipes import RECIPES
 from acesim.scenario.errors import PolicyError, Problem
 from acesim.seam import ModelInfo, Recipe, TreePolicy
 
 if TYPE_CHECKING:
-    from acesim.scenario.schema import Scenario
+    from acesim.scenario.schema import PolicySpec, Scenario
 
 
 def recipes(plugins: Sequence[str | Path] = ()) -> dict[str, Recipe]:
@@ -82,16 +83,25 @@ def unknown_rule(name: str, known: Mapping[str, Any], what: str = "policy") -> s
 
 
 def check(scenario: Scenario, plugins: Sequence[str | Path] = ()) -> Iterator[Problem]:
-    """Name every policy and every parameter of a scenario that does not exist."""
-    known = recipes(plugins)
+    """Name every policy and parameter of a scenario that does not exist, and every value that a recipe refuses."""
+    known, info = recipes(plugins), sketch(scenario)
     for row, spec in enumerate(scenario.policies):
         if spec.name not in known:
             yield Problem(("policies", row), spec.name, unknown_rule(spec.name, known))
             continue
         allowed = knobs(known[spec.name])
-        for key, value in spec.parameters.items():
-            if key not in allowed:
-                yield Problem(("policies", row, key), value, unknown_rule(key, allowed, "parameter"))
+        unknown = [key for key in spec.parameters if key not in allowed]
+        for key in unknown:
+            yield Problem(("policies", row, key), spec.parameters[key], unknown_rule(key, allowed, "parameter"))
+        if not unknown:
+            yield from _refused(row, spec, info, plugins)
+
+
+def _refused(row: int, spec: PolicySpec, info: ModelInfo, plugins: Sequence[str | Path]) -> Iterator[Problem]:
+    try:
+        build(spec.name, info, spec.parameters, plugins)
+    except PolicyError as error:
+        yield Problem(("policies", row), None, str(error))
 
 
 def describe(recipe: Callable[..., TreePolicy]) -> tuple[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from acesim import fleet
-from acesim.fleet.fleet import activation_bytes, fitting_micro_batch
+from acesim.fleet.memory import activation_bytes, memory
 from acesim.scenario.errors import ScenarioError
 from acesim.seam import Work
 
@@ -13,7 +13,8 @@ def scenario(**nominal):
     group = SimpleNamespace(name="boards", count=2, device="rk3588", tier="edge", access=SimpleNamespace(kind="lte"))
     cloud = SimpleNamespace(name="cloud", count=1, device="a100", tier="cloud",
                             access=SimpleNamespace(kind="datacenter"))
-    facts = {"model": "transformer-350m", "checkpointing": {"edge": False}, "tokens": lambda group: 32} | nominal
+    facts = {"tokens": lambda group: 32, "checkpoints": lambda group: False, "micro_batch": "auto", "width": 1024,
+             "depth": 24} | nominal
     return SimpleNamespace(workers=(cloud, group), nominal=SimpleNamespace(**facts),
                            network=SimpleNamespace(regions=2),
                            servers=SimpleNamespace(region=SimpleNamespace(device="n100"),
@@ -21,24 +22,24 @@ def scenario(**nominal):
 
 
 def test_a_350m_step_on_an_rk3588_takes_1_7_s_at_32_tokens():
-    built = fleet.build(scenario(), 350_000_000, 32, 0)
+    built = fleet.build(scenario(), 350_000_000, 0)
     assert built.step_s[1] == pytest.approx(6 * 350e6 * 32 / 40e9)
     assert built.step_s[1] == pytest.approx(1.68)
 
 
 def test_rows_are_workers_then_regions_then_the_data_centre_and_the_cloud():
-    built = fleet.build(scenario(), 1000, 32, 0)
+    built = fleet.build(scenario(), 1000, 0)
     assert [each.name for each in built.devices] == ["a100", "rk3588", "rk3588", "n100", "n100", "a100", "a100"]
 
 
 def test_checkpointing_costs_a_third():
-    plain = fleet.build(scenario(), 1000, 32, 0).step_s
-    again = fleet.build(scenario(checkpointing={"edge": True}), 1000, 32, 0).step_s
+    plain = fleet.build(scenario(), 1000, 0).step_s
+    again = fleet.build(scenario(checkpoints=lambda group: group.tier == "edge"), 1000, 0).step_s
     np.testing.assert_allclose(again / plain, [1, 4 / 3, 4 / 3])
 
 
 def test_jitter_depends_on_worker_and_step_only():
-    built = fleet.build(scenario(), 1000, 32, 0)
+    built = fleet.build(scenario(), 1000, 0)
     whole = built.compute_s(1, 250, 20)
     np.testing.assert_array_equal(whole[5:8], built.compute_s(1, 255, 3))
     assert not np.allclose(whole, built.compute_s(2, 250, 20))
@@ -48,7 +49,7 @@ def test_jitter_depends_on_worker_and_step_only():
 
 
 def test_declared_work_costs_memory_and_arithmetic():
-    built = fleet.build(scenario(), 1000, 32, 0)
+    built = fleet.build(scenario(), 1000, 0)
     assert built.work_s(1, Work(bytes=25.0, flops=40.0), 10**9) == pytest.approx(2.0)
 
 
@@ -65,7 +66,7 @@ def test_check_finds_every_unknown_device():
 
 
 def test_rho_is_communication_over_computation():
-    built = fleet.build(scenario(), 1000, 32, 0)
+    built = fleet.build(scenario(), 1000, 0)
     rho = fleet.dense_round_rho(built, [1e3] * 3, [1e3] * 3, 4000)
     assert rho["boards"] == pytest.approx(8 / built.step_s[1])
     assert list(rho) == ["cloud", "boards"]
@@ -76,11 +77,39 @@ def test_activations_follow_34_bytes_and_checkpointing_keeps_two():
     assert activation_bytes(10, 8, 4, True) == 34 * 10 * 8 + 2 * 10 * 8 * 4
 
 
-def test_micro_batches_halve_until_they_fit():
-    need = activation_bytes(256, 8, 4, False)
-    assert fitting_micro_batch(1024, 8, 4, False, need) == 256
-    assert fitting_micro_batch(1024, 8, 4, False, 10) is None
-    assert fitting_micro_batch(16, 8, 4, False, 1e9) == 16
+class Policy:
+    """Twelve bytes a parameter at a worker, a hundred at a server."""
+
+    tree = "regions"
+
+    def memory_bytes(self, role, size, children):
+        return 12 * size if role == "worker" else 100 * size
+
+
+def test_a_step_is_cut_until_it_fits():
+    """64 x 768 tokens of a 24-layer, 1024-wide model take 41 GB of activations; 16 GB boards cut them in halves."""
+    found = memory(scenario(tokens=lambda group: 64 * 768), Policy(), 100_000_000)
+    whole = activation_bytes(64 * 768, 1024, 24, False)
+    assert whole > 16e9
+    room = 16e9 - 1.2e9
+    cuts = 2 ** int(np.ceil(np.log2(whole / room)))
+    assert found.workers["boards"] == pytest.approx(1.2e9 + whole / cuts)
+    assert found.region == found.cloud == 10e9
+
+
+def test_what_does_not_fit_says_what_would_help():
+    with pytest.raises(ScenarioError) as caught:
+        memory(scenario(), Policy(), 2_000_000_000)
+    text = str(caught.value)
+    assert "workers[1].device = rk3588: has 16.0 GB, but the policy needs 24." in text
+    assert "smaller nominal model" in text
+    assert "servers.region.device = n100" in text
+    assert "servers.cloud.device = a100" in text
+
+
+def test_a_fixed_number_of_pieces_is_obeyed_and_may_be_too_few():
+    with pytest.raises(ScenarioError, match="checkpointing"):
+        memory(scenario(tokens=lambda group: 64 * 768, micro_batch=1), Policy(), 100_000_000)
 
 
 @pytest.mark.parametrize("name", sorted(fleet.devices()))

@@ -25,13 +25,13 @@ numbers = st.sampled_from([0.0, 1.0, 2.0, 3.5, 8.0, 1e7])
 @settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_definition(data):
-    """No link over capacity, and every flow has a bottleneck: its cap, or a full link where nobody gets more."""
+    """No link over capacity; every flow has a bottleneck: its cap, or a full link where nobody gets more."""
     flows, links, steps = (data.draw(st.integers(1, most)) for most in (6, 4, 3))
-    caps = np.array(data.draw(st.lists(st.lists(numbers, min_size=steps, max_size=steps), min_size=flows,
-                                       max_size=flows)))
-    capacities = np.array(data.draw(st.lists(st.lists(numbers, min_size=steps, max_size=steps), min_size=links,
-                                             max_size=links)))
-    members = [np.array(sorted(data.draw(st.sets(st.integers(0, flows - 1), min_size=1)))) for _ in range(links)]
+    row = st.lists(numbers, min_size=steps, max_size=steps)
+    caps = np.array(data.draw(st.lists(row, min_size=flows, max_size=flows)))
+    capacities = np.array(data.draw(st.lists(row, min_size=links, max_size=links)))
+    members = [np.array(sorted(data.draw(st.sets(st.integers(0, flows - 1), min_size=1))))
+               for _ in range(links)]
     shares = max_min(caps, capacities, members)
     near = 1e-9 * (1 + capacities)
     loads = np.array([shares[rows].sum(axis=0) for rows in members])

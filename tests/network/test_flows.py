@@ -27,7 +27,7 @@ def play(flows, starts):
     return finish
 
 
-# ------------------------------------------------------------------------------------------------ by hand
+# -------------------------------------------------------------------------------------------- by hand
 
 
 def test_timeline_of_a_shared_link():
@@ -136,7 +136,21 @@ def test_traces_that_end():
         Flows([Trace(1.0, np.array([1.0, 0.0])), Trace(1.0, np.array([0.0, 1.0]))]).start(0, 1.0, (0, 1), 0.0)
 
 
-# ------------------------------------------------------------------------------------------------ random worlds
+@pytest.mark.parametrize("late_s", [0.0, 1e7, 1e9])
+def test_late_in_a_long_run_the_clock_is_coarse_but_bytes_balance(late_s):
+    """At 10^9 s the clock ticks in steps of 10^-7 s: 120 bytes at this rate, more than a small message."""
+    flows = Flows([constant(1.25e9), constant(1e9), Trace(1.0, np.array([1e8, 0.0, 2e8]))])
+    starts = [(late_s + number / 8, number, 64.0 + 1e8 * (number % 3), ((0,), (0, 1), (2, 0))[number % 3])
+              for number in range(60)]
+    finish = play(flows, starts)
+    assert len(finish) == 60
+    assert flows.moved_bytes_per_link.tolist() == [60 * 64 + 20 * 3e8, 20 * 64 + 20 * 1e8, 20 * 64 + 20 * 2e8]
+    early = play(Flows(flows._table.links), [(time_s - late_s, *rest) for time_s, *rest in starts])
+    if late_s % 3 == 0:  # the same phase of the trace
+        assert {key: end_s - late_s for key, end_s in finish.items()} == pytest.approx(early, abs=1e-5)
+
+
+# -------------------------------------------------------------------------------------------- random worlds
 
 levels = st.sampled_from([0.0, 1.0, 2.0, 3.0, 10.0])
 rows = st.lists(levels, min_size=1, max_size=5).filter(any)
@@ -145,7 +159,8 @@ rows = st.lists(levels, min_size=1, max_size=5).filter(any)
 @st.composite
 def worlds(draw, steps=(1.0,)):
     """Draw (links, starts): a few links on the same or on different grids, and transfers over them."""
-    links = [Trace(draw(st.sampled_from(steps)), np.array(draw(rows))) for _ in range(draw(st.integers(1, 4)))]
+    links = [Trace(draw(st.sampled_from(steps)), np.array(draw(rows)))
+             for _ in range(draw(st.integers(1, 4)))]
     starts = []
     for key in range(draw(st.integers(1, 7))):
         route = tuple(draw(st.permutations(range(len(links))))[: draw(st.integers(1, len(links)))])
@@ -192,7 +207,8 @@ def step_by_step(links, starts):
         rates = textbook({link: float(trace.rate(middle)) for link, trace in enumerate(links)}, routes)
         ahead = [(math.floor(middle / trace.step_s + 1e-9) + 1) * trace.step_s for trace in links]
         ahead += [waiting[0][0]] if waiting else []
-        ahead += [now + left[key] / rates[key] for key in left if rates[key]] + [now] * (not all(left.values()))
+        ahead += [now + left[key] / rates[key] for key in left if rates[key]]
+        ahead += [now] if not all(left.values()) else []
         after = max(now, min(ahead))
         left = {key: left[key] - rates[key] * (after - now) for key in left}
         now = after
@@ -230,8 +246,8 @@ class OffGrid(Least):
 @given(worlds())
 def test_closed_form_and_generic_solver_agree(world):
     links, starts = world
-    assert play(Flows([OffGrid([link]) for link in links]), starts) == pytest.approx(play(Flows(links), starts),
-                                                                                     rel=1e-9)
+    expected = play(Flows(links), starts)
+    assert play(Flows([OffGrid([link]) for link in links]), starts) == pytest.approx(expected, rel=1e-9)
 
 
 @settings(max_examples=60, deadline=None)
@@ -270,7 +286,7 @@ def test_order_of_simultaneous_arrivals_is_irrelevant(world, shuffler: random.Ra
 @settings(max_examples=40, deadline=None)
 @given(worlds(), st.floats(0, 6))
 def test_looking_pausing_and_pickling_change_nothing(world, pause_s):
-    """next_finish depends only on the present flows, and a run taken up again ends bit for bit as it would have."""
+    """next_finish depends only on the present flows; a run taken up again ends bit for bit as it would have."""
     links, starts = world
     starts = [(0.0, *rest) for _, *rest in starts]
     whole, halted = Flows(links), Flows(links)

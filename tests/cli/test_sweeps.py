@@ -1,0 +1,85 @@
+"""Sweeps: how a grid is read, laid out, cached and gathered."""
+
+import pandas as pd
+import pytest
+
+from acesim.records.read import find
+from acesim.scenario.errors import ResultMissing, ScenarioError
+from acesim.sweeps import load_sweep, parse_axis, sweep
+
+
+@pytest.mark.parametrize(("text", "values", "column"), [
+    ("workers.*.access.uplink=5Mbps:200Mbps:log:3", ("5 Mbps", "31.6228 Mbps", "200 Mbps"),
+     "workers.*.access.uplink (Mbps)"),
+    ("policies.fedavg.local_steps=1:4:lin:4", ("1", "2", "3", "4"), "policies.fedavg.local_steps"),
+    ("task.optimizer.learning_rate=1e-3,1e-2", ("1e-3", "1e-2"), "task.optimizer.learning_rate"),
+    ("network.region_uplink=1 Gbps, 500 Mbps", ("1 Gbps", "500 Mbps"), "network.region_uplink"),
+    ("policies.top-k.index=int32,auto", ("int32", "auto"), "policies.top-k.index"),
+])
+def test_axes(text, values, column):
+    axis = parse_axis(text)
+    assert (axis.values, axis.column) == (values, column)
+    assert len(axis.numbers) == len(values)
+
+
+def test_numbers_are_in_the_users_unit():
+    assert parse_axis("a.b=5Mbps:20Mbps:log:3").numbers == (5.0, 10.0, 20.0)
+    assert parse_axis("a.b=1 Gbps,500 Mbps").numbers == ("1 Gbps", "500 Mbps")
+
+
+@pytest.mark.parametrize(("text", "rule"), [
+    ("uplink", "write key=low:high:log:count"),
+    ("a=5:2:log:3", "low must be less than high"),
+    ("a=0:2:log:3", "more than 0 for log"),
+    ("a=1:2:log", "write low:high:log:count"),
+    ("a=1:2:cubic:3", "write low:high:log:count"),
+    ("a=1:2:lin:1", "a count of at least 2"),
+    ("a=1 Mbps:2 Gbps:lin:3", "same unit"),
+    ("a=1,,2", "every value must be there"),
+    ("a=1,1", "once only"),
+])
+def test_wrong_axes_are_named(text, rule):
+    with pytest.raises(ScenarioError, match=rule):
+        parse_axis(text)
+
+
+def test_a_sweep_is_cached_by_content_and_gathered(fake, tmp_path):
+    over = ["network.region_uplink=100Mbps:400Mbps:log:3"]
+    found = sweep("quickstart", over, ["full-sync", "top-k"], jobs=1, out=tmp_path, runner=fake)
+    assert len(fake.asked) == 6
+    assert found.keys == ("network.region_uplink (Mbps)",)
+    assert found.table["network.region_uplink (Mbps)"].tolist() == [100, 100, 200, 200, 400, 400]
+    assert found.table["cell"].nunique() == 3
+    more = sweep("quickstart", [*over, "policies.top-k.ratio=0.1,0.3"], ["top-k"], jobs=1, out=tmp_path, runner=fake)
+    assert len(fake.asked) == 6 + 3                  # ratio 0.3 is the scenario's own: those three cells are known
+    assert len(more.table) == 9                      # full-sync stands in the cells that have it
+    assert more.plot(tmp_path / "a.svg").exists()
+    again = load_sweep(tmp_path / "quickstart")
+    pd.testing.assert_frame_equal(again.table, more.table)
+    assert again.keys == more.keys
+    assert len(pd.read_csv(tmp_path / "quickstart" / "cells.csv")) == 9
+
+
+def test_a_study_does_not_count_the_cells_below_it(fake, tmp_path):
+    sweep("quickstart", ["network.regions=2,3"], ["top-k"], jobs=1, out=tmp_path, runner=fake)
+    assert find(tmp_path / "quickstart").records == []
+    assert len(find(tmp_path / "quickstart" / "cells").records) == 2
+
+
+def test_a_failed_cell_is_named(fake, tmp_path):
+    found = sweep("quickstart", ["network.regions=2,3"], ["full-sync", "fedavg"], overrides=["name=broken"], jobs=1,
+                  out=tmp_path, runner=fake)
+    assert len(found.faults) == 2
+    assert set(found.table["label"]) == {"full-sync"}
+    with pytest.raises(ResultMissing, match="no run of the sweep was finished"):
+        sweep("quickstart", ["network.regions=2,3"], ["fedavg"], overrides=["name=broken"], jobs=1,
+              out=tmp_path / "b", runner=fake)
+
+
+def test_keys_once_and_sweeps_that_are_not_there(fake, tmp_path):
+    with pytest.raises(ScenarioError, match="each key once"):
+        sweep("quickstart", ["network.regions=2,3", "network.regions=4,5"], out=tmp_path, runner=fake)
+    with pytest.raises(ScenarioError, match="network.region_uplnk"):
+        sweep("quickstart", ["network.region_uplnk=2 Mbps,3 Mbps"], out=tmp_path, runner=fake)
+    with pytest.raises(ResultMissing, match="acesim sweep"):
+        load_sweep(tmp_path)

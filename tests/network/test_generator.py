@@ -1,0 +1,158 @@
+"""Generated links: bounds, means, measured statistics, and the seed's word."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from acesim.network.generator import lines
+from acesim.network.models import access_models
+from acesim.scenario.errors import ScenarioError, TraceError
+from acesim.scenario.units import Range, from_mbps
+
+FITS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "fits.json"
+NAMES = {"3g": "3G (HSPA/EVDO)", "lte": "LTE", "5g": "5G sub-6", "5g-mmwave": "5G mmWave",
+         "satellite": "LEO satellite", "wifi": "Wi-Fi", "fixed": "fixed"}
+WIDE = Range(from_mbps(5), from_mbps(200))
+
+
+def access(kind, **settings):
+    usual = {"downlink_bytes_per_s": None, "uplink_bytes_per_s": None, "rtt_s": None, "trace": None,
+             "offset_s": 0.0, "end": "loop"}
+    return SimpleNamespace(kind=kind, **(usual | settings))
+
+
+def scalar(mbps):
+    return Range(from_mbps(mbps), from_mbps(mbps))
+
+
+def draw(kind, count=40, seed=0, step_s=1.0, period_s=1024.0, **settings):
+    return lines([access(kind, **settings)] * count, step_s, period_s, seed)
+
+
+def autocorrelation(rates, lag):
+    spread = rates - rates.mean()
+    return float((spread * np.roll(spread, lag)).mean() / rates.var())
+
+
+def test_a_range_bounds_what_the_link_does():
+    drawn = draw("lte", downlink_bytes_per_s=WIDE, uplink_bytes_per_s=WIDE, rtt_s=Range(0.01, 0.3))
+    for line in drawn:
+        for trace in (line.down, line.up):
+            assert WIDE.low <= trace.minimum < trace.maximum <= WIDE.high
+            assert (len(trace), trace.step_s) == (1024, 1.0)
+        assert 0.01 <= line.rtt_s <= 0.3
+    medians = [np.median(line.down.bytes_per_s) for line in drawn]
+    assert min(medians) < from_mbps(10)
+    assert max(medians) > from_mbps(100)
+
+
+@pytest.mark.parametrize("kind", sorted(NAMES))
+def test_a_scalar_is_the_mean_and_nothing_falls_below_a_hundredth_of_it(kind):
+    for line in draw(kind, downlink_bytes_per_s=scalar(40), uplink_bytes_per_s=scalar(8)):
+        assert line.down.mean == pytest.approx(from_mbps(40), rel=0.01)  # the floor lifts it a little
+        assert line.up.mean == pytest.approx(from_mbps(8), rel=0.01)
+        assert line.down.minimum >= 0.01 * from_mbps(40)
+
+
+def test_constant_kinds():
+    (line,) = draw("constant", 1, downlink_bytes_per_s=scalar(20), rtt_s=Range(0.02, 0.02))
+    assert (line.down.bytes_per_s.tolist(), line.up.bytes_per_s.tolist(), line.rtt_s) == ([2.5e6], [2.5e6], 0.02)
+    assert {len(line.down) for line in draw("datacenter", downlink_bytes_per_s=WIDE)} == {1}
+    with pytest.raises(ScenarioError, match="kind constant has no usual rate: write for example"):
+        draw("constant")
+
+
+def test_the_uplink_follows_the_kind_where_it_is_not_given():
+    ratios = [np.log(line.up.mean / line.down.mean)
+              for line in draw("lte", 400, downlink_bytes_per_s=scalar(40), period_s=256.0)]
+    assert np.mean(ratios) == pytest.approx(-1.57, abs=4 * 0.51 / 20)  # four standard errors of 400 draws
+    assert np.std(ratios) == pytest.approx(0.51, rel=0.15)
+
+
+@pytest.mark.parametrize("kind", sorted(NAMES))
+def test_usual_means_and_round_trips(kind):
+    model, drawn = access_models()[kind], draw(kind, 400, period_s=64.0, step_s=4.0)
+    logs = np.log([line.down.mean / model.down.median_bytes_per_s for line in drawn])
+    assert abs(np.mean(logs)) < 4 * model.down.spread_ln / 20 + 0.1  # short periods are not always scaled in full
+    assert all(model.rtt_low_s <= line.rtt_s <= model.rtt_high_s for line in drawn)
+
+
+@pytest.mark.parametrize("kind", sorted(NAMES))
+def test_rates_have_the_quantiles_of_the_model(kind):
+    model = access_models()[kind].down
+    rates = np.concatenate([line.down.bytes_per_s / line.down.mean for line in draw(kind, 80)])
+    percent = [20.0, 30.0, 50.0, 70.0, 80.0, 90.0, 95.0]
+    expected = np.interp(percent, model.percent, model.over_mean)
+    assert np.quantile(rates, np.array(percent) / 100) == pytest.approx(expected, rel=0.1, abs=0.06)
+
+
+@pytest.mark.parametrize("kind", sorted(NAMES))
+def test_the_period_joins_smoothly(kind):
+    """A step over the seam is no larger than one elsewhere: within the spread of their means."""
+    jumps = np.array([np.abs(np.diff(line.down.bytes_per_s, append=line.down.bytes_per_s[0])) / line.down.mean
+                      for line in draw(kind, 80)])
+    usual = jumps[:, :-1].mean()
+    assert abs(jumps[:, -1].mean() - usual) < 4 * jumps.std() / np.sqrt(80)
+
+
+def test_directions_are_correlated_and_workers_are_not():
+    drawn = draw("lte", 80)
+    ways = [np.corrcoef(line.down.bytes_per_s, line.up.bytes_per_s)[0, 1] for line in drawn]
+    assert 0.3 < np.mean(ways) < 0.5
+    others = [np.corrcoef(one.down.bytes_per_s, two.down.bytes_per_s)[0, 1]
+              for one, two in zip(drawn, drawn[1:], strict=False)]
+    assert abs(np.mean(others)) < 0.1
+
+
+def test_the_seed_alone_decides():
+    first, again, other = draw("5g"), draw("5g"), draw("5g", seed=1)
+    assert all((one.down.bytes_per_s == two.down.bytes_per_s).all() for one, two in zip(first, again, strict=True))
+    assert not (first[0].down.bytes_per_s == other[0].down.bytes_per_s).any()
+
+
+def test_one_setting_changes_only_itself():
+    """A sweep over the uplink, or another worker's access, leaves a worker's downlink and round trip alone."""
+    usual = draw("wifi", 3, downlink_bytes_per_s=WIDE)
+    changed = lines([access("lte"), access("satellite"), access("wifi", downlink_bytes_per_s=WIDE,
+                                                                uplink_bytes_per_s=WIDE)], 1.0, 1024.0, 0)
+    assert (usual[2].down.bytes_per_s == changed[2].down.bytes_per_s).all()
+    assert usual[2].rtt_s == changed[2].rtt_s
+    assert (usual[2].up.bytes_per_s != changed[2].up.bytes_per_s).any()
+
+
+@pytest.mark.parametrize(("step_s", "period_s"), [(0.25, 64.0), (10.0, 1000.0), (7.0, 7.0)])
+def test_any_step(step_s, period_s):
+    for kind in sorted(NAMES):
+        for line in draw(kind, 3, step_s=step_s, period_s=period_s):
+            assert len(line.down) == len(line.up) == round(period_s / step_s)
+
+
+def test_recorded_traces(tmp_path):
+    path = tmp_path / "tram.csv"
+    path.write_text("t_s,down_mbps\n0,8\n1,16\n2,0\n")
+    with pytest.raises(TraceError, match=r"tram\.csv:1: has no column up_mbps"):
+        draw("trace", trace=str(path))
+    settings = {"trace": str(path), "uplink_bytes_per_s": scalar(4), "offset_s": 1.0, "end": "hold"}
+    (line,) = draw("trace", 1, **settings)
+    assert line.down.bytes_per_s.tolist() == [2e6, 0]
+    assert line.up.bytes_per_s.tolist() == [5e5]
+    assert line.down.end == "hold"
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("kind", sorted(NAMES))
+def test_generated_traces_lie_among_the_measured_ones(kind):
+    """Medians over generated traces lie between the 10 % and 90 % quantiles over measured ones."""
+    if not FITS.exists():
+        pytest.skip(f"reference answers not found beside the project: {FITS}")
+    fit = json.loads(FITS.read_text())[NAMES[kind] + "|down"]
+    traces = [line.down for line in draw(kind, 80)]
+    found = {"cv": np.median([trace.bytes_per_s.std() / trace.mean for trace in traces]),
+             "acf10": np.median([autocorrelation(trace.bytes_per_s, 10) for trace in traces]),
+             "acf60": np.median([autocorrelation(trace.bytes_per_s, 60) for trace in traces])}
+    for name, value in found.items():
+        low, _, high = fit[name]
+        assert low - 0.05 <= value <= high + 0.05, name

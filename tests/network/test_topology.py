@@ -1,0 +1,109 @@
+"""Topology: routes and latencies by hand."""
+
+import pickle
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from acesim.network import Flows, build
+from acesim.scenario.units import Range, from_mbps
+
+
+def exactly(value):
+    return Range(value, value)
+
+
+def group(name, count, kind, tier, rtt_s=0.02):
+    access = SimpleNamespace(kind=kind, downlink_bytes_per_s=exactly(from_mbps(40)), trace=None, offset_s=0.0,
+                             uplink_bytes_per_s=exactly(from_mbps(8)), rtt_s=exactly(rtt_s), end="loop")
+    return SimpleNamespace(name=name, count=count, device="a100", access=access, tier=tier)
+
+
+def spec(**changes):
+    usual = {"regions": 2, "region_uplink_bytes_per_s": exactly(100.0), "region_downlink_bytes_per_s": None,
+             "region_rtt_s": exactly(0.01), "cloud_ingress_bytes_per_s": exactly(300.0),
+             "cloud_egress_bytes_per_s": exactly(400.0), "fabric_bytes_per_s": exactly(900.0),
+             "message_header_bytes": 64, "trace_step_s": 1.0, "trace_period_s": 16.0}
+    return SimpleNamespace(**(usual | changes))
+
+
+GROUPS = (group("cloud", 1, "datacenter", "cloud", 0.0005), group("xavier", 3, "lte", "edge"),
+          group("n100", 2, "constant", "edge"))
+
+
+def named(topology, route):
+    return [topology.link_names[link] for link in route]
+
+
+def test_routes():
+    topology = build(GROUPS, spec(), 0)
+    assert topology.worker_names == ("cloud-0", "xavier-0", "xavier-1", "xavier-2", "n100-0", "n100-1")
+    assert (topology.workers, topology.regions, topology.message_header_bytes) == (6, 3, 64)
+    assert topology.region_of.tolist() == [2, 0, 1, 0, 0, 1]
+    assert named(topology, topology.up_route[2]) == ["xavier-1 up", "region-1 up", "cloud ingress"]
+    assert named(topology, topology.down_route[2]) == ["cloud egress", "region-1 down", "xavier-1 down"]
+    assert named(topology, topology.up_to_region[2]) == ["xavier-1 up"]
+    assert named(topology, topology.down_from_region[2]) == ["xavier-1 down"]
+    assert named(topology, topology.region_up[1]) == ["region-1 up", "cloud ingress"]
+    assert named(topology, topology.region_down[1]) == ["cloud egress", "region-1 down"]
+    for up, down in ((topology.up_route, topology.down_route), (topology.up_to_region, topology.down_from_region)):
+        assert named(topology, up[0]) == ["cloud-0 up", "fabric"]
+        assert named(topology, down[0]) == ["fabric", "cloud-0 down"]
+    assert named(topology, topology.region_up[2]) == named(topology, topology.region_down[2]) == ["fabric"]
+
+
+def test_latencies_of_a_star_are_those_of_both_levels_of_a_tree():
+    topology = build(GROUPS, spec(), 0)
+    assert topology.up_latency_s == pytest.approx([0.00025, 0.015, 0.015, 0.015, 0.015, 0.015])
+    assert topology.up_to_region_latency_s == pytest.approx([0.00025] + [0.01] * 5)
+    assert topology.region_up_latency_s.tolist() == [0.005, 0.005, 0.0]
+    both = topology.up_to_region_latency_s + topology.region_up_latency_s[topology.region_of]
+    assert (both == topology.up_latency_s).all()
+    assert (topology.down_latency_s == topology.up_latency_s).all()
+    assert (topology.down_from_region_latency_s == topology.up_to_region_latency_s).all()
+    assert (topology.region_down_latency_s == topology.region_up_latency_s).all()
+
+
+def test_capacities():
+    topology = build(GROUPS, spec(region_downlink_bytes_per_s=exactly(50.0)), 0)
+    mean = dict(zip(topology.link_names, (link.mean for link in topology.links), strict=True))
+    assert (mean["region-0 up"], mean["region-1 down"], mean["cloud ingress"]) == (100.0, 50.0, 300.0)
+    assert (mean["cloud egress"], mean["fabric"]) == (400.0, 900.0)
+    assert topology.up_mean_bytes_per_s == pytest.approx([from_mbps(8)] * 6, rel=0.01)
+    assert topology.down_mean_bytes_per_s == pytest.approx([from_mbps(40)] * 6, rel=0.01)
+    assert len(topology.links[2]) == 16
+    alike = build(GROUPS, spec(), 0)
+    assert [alike.links[link].mean for link in alike.region_down[0]] == [400.0, 100.0]
+
+
+def test_ranges_of_regions_are_drawn_from_the_seed():
+    wide = spec(regions=20, region_uplink_bytes_per_s=Range(10.0, 1000.0), region_rtt_s=Range(0.0, 0.1))
+    topology = build(GROUPS, wide, 0)
+    rates = [topology.links[route[0]].mean for route in topology.region_up[:-1]]
+    assert 10 <= min(rates) < 60 < 200 < max(rates) <= 1000
+    assert len(set(topology.region_up_latency_s.tolist())) == 21
+    down = [topology.links[route[1]].mean for route in topology.region_down[:-1]]
+    assert down == rates  # without a range of its own, a region's downlink is as good as its uplink
+    again = build(GROUPS, wide, 0)
+    assert (again.region_up_latency_s == topology.region_up_latency_s).all()
+    assert (build(GROUPS, wide, 1).region_up_latency_s != topology.region_up_latency_s)[:-1].all()
+
+
+def test_regions_are_alike():
+    topology = build([group("a", 24, "lte", "edge"), group("b", 24, "5g", "edge"), group("c", 16, "fixed", "edge")],
+                     spec(regions=4), 0)
+    for first, last in ((0, 24), (24, 48), (48, 64)):
+        assert len(set(np.bincount(topology.region_of[first:last]).tolist())) == 1
+
+
+def test_a_round_on_a_built_network_survives_pickling():
+    topology = pickle.loads(pickle.dumps(build(GROUPS, spec(), 3)))
+    flows = Flows(topology.links)
+    for row, route in enumerate(topology.up_route):
+        flows.start(row, 1000.0, route, 0.0)
+    flows = pickle.loads(pickle.dumps(flows))
+    assert sorted(flows.advance(1e6)) == list(range(6))
+    moved = dict(zip(topology.link_names, flows.moved_bytes_per_link, strict=True))
+    assert (moved["region-0 up"], moved["region-1 up"]) == (3000.0, 2000.0)
+    assert (moved["cloud ingress"], moved["fabric"]) == (5000.0, 1000.0)
