@@ -24,9 +24,9 @@ from acesim.network.models import access_models
 from acesim.network.replay import replay
 from acesim.policies.registry import unknown_rule
 from acesim.records.read import find, missing
-from acesim.report.compare import VIEWS, compare, view
+from acesim.report.compare import VIEWS, view
 from acesim.report.formats import FORMATS, render
-from acesim.report.layout import Block, Page, comparison_page, number, view_page
+from acesim.report.layout import comparison_page, sweep_page, view_page
 from acesim.scenario import Access, scenario_path, schema, shipped_scenarios, to_yaml
 from acesim.scenario import load as load_scenario
 from acesim.scenario.errors import AcesimError, ResultMissing
@@ -35,9 +35,9 @@ from acesim.study import Study, read_scenario
 from acesim.study import run as run_study
 from acesim.sweeps import load_sweep
 from acesim.sweeps import sweep as run_sweep
-from acesim.terminal import show_page, shown_progress
+from acesim.terminal import Voice, show_page, shown_progress, sparkline
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,23 +57,6 @@ class Acesim(click.Group):
         except KeyboardInterrupt:
             click.echo("\ninterrupted; finished runs are kept, and the same command goes on from there", err=True)
             ctx.exit(INTERRUPTED)
-
-
-class Voice:
-    """What is said beside the result, on standard error: nothing when quiet, more when verbose."""
-
-    def __init__(self, quiet: bool, verbose: bool) -> None:
-        self.quiet, self.verbose = quiet, verbose
-
-    def say(self, text: str) -> None:
-        """Say something unless quiet."""
-        if not self.quiet:
-            click.echo(text, err=True)
-
-    def detail(self, text: str) -> None:
-        """Say something if verbose."""
-        if self.verbose and not self.quiet:
-            click.echo(text, err=True)
 
 
 def _voiced(command: Command) -> Command:
@@ -112,20 +95,24 @@ def _seeds(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
     return found
 
 
+_set_option = click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE",
+                           help="Change the scenario; may be given several times.")
+_plugin_option = click.option("--plugin", "plugins", multiple=True, type=click.Path(), metavar="FILE",
+                              help="A file with policies of your own.")
+
+
 def _running(command: Command) -> Command:
     """Add the options of commands that compute runs."""
     for option in reversed((
             click.option("--policy", "policies", multiple=True, metavar="LABEL",
                          help="Only this policy; may be given several times."),
             click.option("--seeds", callback=_seeds, metavar="0-2", help="Seeds, in place of the scenario's."),
-            click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE",
-                         help="Change the scenario; may be given several times."),
+            _set_option,
             click.option("--jobs", type=click.IntRange(1), help="Processes; one per processor unless given."),
             click.option("--out", default="results", show_default=True, type=click.Path(file_okay=False),
                          help="Folder of the results."),
             click.option("--fresh", is_flag=True, help="Compute again what is there."),
-            click.option("--plugin", "plugins", multiple=True, type=click.Path(), metavar="FILE",
-                         help="A file with policies of your own."))):
+            _plugin_option)):
         command = option(command)
     return _voiced(command)
 
@@ -162,17 +149,8 @@ def sweep(scenario: str, over: tuple[str, ...], policies: tuple[str, ...], seeds
     with shown_progress(quiet, verbose) as watcher:
         found = run_sweep(scenario, over, policies or None, seeds, overrides, jobs, out, fresh, plugins, watcher)
     if not quiet:
-        show_page(Page([_sweep_block(found.table, found.keys)], []))
+        show_page(sweep_page(found.table, found.keys))
     _finish(found.faults, found.path / "cells.csv", voice)
-
-
-def _sweep_block(table: Any, keys: Sequence[str]) -> Block:
-    columns = {"top-1 %": ("top1_percent", 1.0), "hours": ("simulated_s", 1 / 3600),
-               "h to 97 %": ("time_to_97_s", 1 / 3600), "total TB": ("gb_total", 1e-3)}
-    rows = [[*(value if isinstance(value, str) else number(value) for value in (row[key] for key in keys)),
-             row["label"], *(number(row[name] * scale) for name, scale in columns.values())]
-            for row in table.to_dict("records")]
-    return Block("Sweep", [*keys, "policy", *columns], rows)
 
 
 def _finish(faults: Sequence[str], path: Path, voice: Voice) -> None:
@@ -204,7 +182,7 @@ def compare_command(results: tuple[str, ...], baseline: str | None, form: str, k
     if not found.records:
         raise ResultMissing(missing(results, found.faults))
     voice.detail(f"{len(found.records)} runs found")
-    table = view(found.records, kind, baseline) if kind != "samples" else compare(found.records, baseline)
+    table = view(found.records, kind, baseline)
     page = comparison_page(table, found.records) if kind == "samples" else view_page(table, kind)
     if form == "text":
         show_page(page)
@@ -234,8 +212,8 @@ def plot(results: str, kind: str, out: str, baseline: str | None, quiet: bool, v
 
 @cli.command(epilog=_example("validate mine.yaml", "validate table1 --set seeds='[0]' --show-defaults"))
 @click.argument("scenario")
-@click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Change the scenario first.")
-@click.option("--plugin", "plugins", multiple=True, type=click.Path(), metavar="FILE")
+@_set_option
+@_plugin_option
 @click.option("--show-defaults", is_flag=True, help="Print the whole scenario with every default filled in.")
 @_voiced
 def validate(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], show_defaults: bool, quiet: bool,
@@ -270,7 +248,7 @@ def scenarios(name: str | None, quiet: bool, verbose: bool) -> None:
 
 @cli.command(epilog=_example("policies", "policies ace-sync"))
 @click.argument("name", required=False)
-@click.option("--plugin", "plugins", multiple=True, type=click.Path(), metavar="FILE")
+@_plugin_option
 @_voiced
 def policies(name: str | None, plugins: tuple[str, ...], quiet: bool, verbose: bool) -> None:
     """List the policies, or print one's parameters, defaults and source."""
@@ -308,18 +286,15 @@ seeds: [0]                     # write [0, 1, 2] for intervals: differences are 
 stop: {{epochs: 4}}              # an epoch is steps_per_epoch (24) local steps of every worker, for every policy
 
 task:                          # what is really trained: a small character model
-  kind: language-model
   corpus: {{source: python-docs}}               # or files: "texts/*.txt"
   model: {{layers: 2, d_model: 32, heads: 2, context: 32}}
   optimizer: {{name: adamw, learning_rate: 1e-2, warm_up: 20 rounds}}
 
-nominal:                       # what is timed and counted
-  model: transformer-350m
-  tokens_per_step: {{cloud: 64 x 768, edge: 64 x 768}}
+nominal: {{model: transformer-350m, tokens_per_step: {{cloud: 64 x 768, edge: 64 x 768}}}}  # what is timed and counted
 
 workers:                       # a range (5-50 Mbps) is drawn for each worker; `acesim devices` lists the devices
   - {{name: cloud, count: 4, device: a100, access: {{kind: datacenter}}}}
-  - {{name: phones, count: 12, device: rk3588, access: {{kind: lte, downlink: 10-100 Mbps, uplink: 5-50 Mbps, rtt: 60 ms}}}}
+  - {{name: phones, count: 12, device: rk3588, access: {{kind: lte, downlink: 10-100 Mbps, rtt: 60 ms}}}}
 
 network: {{regions: 2, region_uplink: 500 Mbps}}
 
@@ -395,22 +370,9 @@ def show(file: str, quiet: bool, verbose: bool) -> None:
     for name, rates in (("down", recording.down), ("up", recording.up)):
         if rates is not None:
             mean = to_mbps(float((rates * spans_s).sum() / spans_s.sum()))
-            low, middle, high = (to_mbps(float(rate)) for rate in (rates.min(), sorted(rates)[len(rates) // 2], rates.max()))
+            low, middle, high = (to_mbps(float(sorted(rates)[place])) for place in (0, len(rates) // 2, -1))
             click.echo(f"{name:5} mean {mean:.2f}, least {low:.2f}, median {middle:.2f}, most {high:.2f} Mbps")
-            click.echo(f"      {_picture(rates.tolist())}")
-
-
-def _picture(values: Sequence[float], width: int = 72) -> str:
-    """Draw a curve in one line of text.
-
-    >>> _picture([0., 1., 2., 4.], 4)
-    '▁▃▅█'
-    """
-    cut = [values[place * len(values) // width: max((place + 1) * len(values) // width, place * len(values) // width + 1)]
-           for place in range(min(width, len(values)))]
-    means = [sum(part) / len(part) for part in cut if part]
-    top = max(means) or 1.0
-    return "".join("▁▂▃▄▅▆▇█"[min(int(8 * mean / top), 7)] for mean in means)
+            click.echo(f"      {sparkline(rates.tolist())}")
 
 
 @cli.command(epilog=_example("flows transfers.json"))

@@ -27,12 +27,13 @@ from acesim import fleet, learning
 from acesim import policies as recipes
 from acesim.engine import Outcome, Setup, simulate
 from acesim.network import topology as networks
-from acesim.records.manifest import Manifest, code_version, digest, final_figures, host_figures, plain
+from acesim.records.manifest import Manifest, digest, final_figures, host_figures, plain
+from acesim.records.orders import Order, arrange, identity, orders_of
 from acesim.records.read import RunRecord, find, missing, read_json, read_manifest
 from acesim.records.rows import MetricRow
-from acesim.records.store import EVENTS, FAILURE, MANIFEST, PROGRESS, STUDY, RunWriter, clear, write_json
-from acesim.report.compare import compare, view
-from acesim.scenario import PolicySpec, Scenario, content_hash, dump
+from acesim.records.store import EVENTS, FAILURE, MANIFEST, PROGRESS, RunWriter, clear, write_json
+from acesim.report.compare import view
+from acesim.scenario import PolicySpec, Scenario
 from acesim.scenario import load as load_scenario
 from acesim.scenario.errors import AcesimError, Problem, ResultMissing, ScenarioError
 
@@ -40,16 +41,6 @@ POLL_S = 0.5
 
 
 # --- one run ---------------------------------------------------------------------------------------------------------
-
-class Order(NamedTuple):
-    """One run to be computed."""
-
-    scenario: Scenario
-    policy: PolicySpec
-    seed: int
-    folder: Path
-    plugins: tuple[str, ...] = ()
-
 
 Runner = Callable[[Order], None]
 
@@ -69,19 +60,19 @@ def run_one(order: Order) -> None:
     """Play one run and leave its folder complete."""
     started_s = time.perf_counter()
     setup = prepare(order)
+    memory = fleet.memory(order.scenario, setup.policy, setup.info.nominal_size)  # what does not fit ends here
     writer = RunWriter(order.folder)
 
     def keep_progress(row: MetricRow) -> None:
         write_json(order.folder / PROGRESS, plain(row._asdict()))
 
     outcome = simulate(setup, writer, keep_progress)
-    page = {**_identity(order), **_figures(order, setup, outcome, writer.metrics), **host_figures(started_s)}
+    page = {**identity(order), **_figures(setup, memory, outcome, writer.metrics), **host_figures(started_s)}
     writer.close(Manifest(status="done", **page).document(), outcome.model)
 
 
-def _figures(order: Order, setup: Setup, outcome: Outcome, metrics: Sequence[MetricRow]) -> dict[str, Any]:
+def _figures(setup: Setup, memory: fleet.Memory, outcome: Outcome, metrics: Sequence[MetricRow]) -> dict[str, Any]:
     info, size = setup.info, setup.info.nominal_size
-    memory = fleet.memory(order.scenario, setup.policy, size)
     up, down = (rates.tolist() for rates in (setup.topology.up_mean_bytes_per_s, setup.topology.down_mean_bytes_per_s))
     return {
         **final_figures(metrics, outcome.totals),
@@ -95,25 +86,11 @@ def _figures(order: Order, setup: Setup, outcome: Outcome, metrics: Sequence[Met
     }
 
 
-def _identity(order: Order) -> dict[str, Any]:
-    return {"scenario": dump(order.scenario), "scenario_hash": world_hash(order.scenario), "label": order.policy.label,
-            "policy": _policy(order.policy), "seed": order.seed, "code": code_version(order.plugins)}
-
-
-def _policy(spec: PolicySpec) -> dict[str, Any]:
-    return {"name": spec.name, "parameters": plain(spec.parameters)}
-
-
 def _tiers(scenario: Scenario) -> list[str]:
     return [group.tier for group in scenario.workers for _ in range(group.count)]
 
 
-def world_hash(scenario: Scenario) -> str:
-    """Return the hash of what all runs of a study share: everything but seeds, policies and words."""
-    return content_hash(scenario, ("seeds", "policies", "description"))
-
-
-# --- which runs there are to do --------------------------------------------------------------------------------------
+# --- what is asked for --------------------------------------------------------------------------------------
 
 def read_scenario(scenario: str | Path | Scenario, overrides: Sequence[str] = (),
                   plugins: Sequence[str | Path] = ()) -> Scenario:
@@ -174,72 +151,6 @@ def _unknown(label: str, known: Sequence[str]) -> str:
     return f"neither a label of this scenario nor a policy; {hint}(knows: {', '.join(dict.fromkeys(known))})"
 
 
-def arrange(orders: Sequence[Order], folder: Path, fresh: bool) -> list[Order]:
-    """Return the orders that are not done yet, and list all of them in study.json.
-
-    fresh    forget what study.json lists first
-    raises   ScenarioError when the folder holds another scenario, or a run of another policy under the same label
-    """
-    if fresh:
-        _forget(folder)
-    _refuse_other_scenario(orders[0].scenario, folder)
-    pages = [read_manifest(order.folder) for order in orders]
-    problems = [_taken(order) for order, page in zip(orders, pages, strict=True)
-                if page is not None and page.get("policy") != _policy(order.policy)]
-    if problems:
-        raise ScenarioError(problems)
-    code = code_version(orders[0].plugins)
-    _list_runs(orders, folder)
-    return [order for order, page in zip(orders, pages, strict=True)
-            if page is None or page["status"] != "done" or page.get("code") != code]
-
-
-def _taken(order: Order) -> Problem:
-    return Problem(("policies", order.policy.label), None, "holds a run of this label with other parameters; add "
-                   "--fresh to compute it again in its place, or give this policy another label", str(order.folder))
-
-
-def _refuse_other_scenario(scenario: Scenario, folder: Path) -> None:
-    known = read_json(folder / STUDY)
-    if known is None or known.get("scenario_hash") == world_hash(scenario):
-        return
-    changed = _differences(known.get("scenario", {}), dump(scenario))
-    rule = ("the results here are of another scenario" + (f" ({'; '.join(changed[:4])})" if changed else "")
-            + "; add --fresh to compute them again in its place, or choose another --out")
-    raise ScenarioError([Problem(("name",), scenario.name, rule, str(folder))])
-
-
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Name the values that differ: `task.model.d_model: 32, now 48`."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        return [line for key in dict.fromkeys([*old, *new])
-                if path or key not in ("seeds", "policies", "description")
-                for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
-    return [] if old == new else [f"{path}: {old}, now {new}"]
-
-
-def _list_runs(orders: Sequence[Order], folder: Path) -> None:
-    known = read_json(folder / STUDY) or {}
-    runs = {run["folder"]: run for run in known.get("runs", [])}
-    for order in orders:
-        where = order.folder.relative_to(folder.absolute()).as_posix()
-        runs[where] = {"folder": where, "label": order.policy.label, "seed": order.seed,
-                       "policy": _policy(order.policy)}
-    scenario = orders[0].scenario
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / STUDY, {"name": scenario.name, "scenario_hash": world_hash(scenario),
-                                "scenario": dump(scenario), "runs": list(runs.values())})
-
-
-def _forget(folder: Path) -> None:
-    """Remove the runs that study.json lists, and the list; nothing that acesim did not write."""
-    for run in (read_json(folder / STUDY) or {}).get("runs", []):
-        place = folder / run["folder"]
-        if place.resolve().is_relative_to(folder.resolve()):
-            clear(place)
-    (folder / STUDY).unlink(missing_ok=True)
-
-
 # --- computing them --------------------------------------------------------------------------------------------------
 
 class RunProgress(NamedTuple):
@@ -289,7 +200,7 @@ def _record_failure(order: Order, error: Exception) -> None:
     text = str(error) if isinstance(error, AcesimError) else f"{type(error).__name__}: {error} (see {FAILURE})"
     if not isinstance(error, AcesimError):
         (order.folder / FAILURE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    page = Manifest(status="failed", error=text, **_identity(order))
+    page = Manifest(status="failed", error=text, **identity(order))
     write_json(order.folder / MANIFEST, page.document())
 
 
@@ -355,8 +266,7 @@ class Study:
 
     def compare(self, baseline: str | None = None, view_of: str = "samples") -> pd.DataFrame:
         """Return the comparison, a row per label (acesim.report.compare); view_of: samples, bytes or time."""
-        return compare(self._finished(), baseline) if view_of == "samples" else \
-            view(self._finished(), view_of, baseline)
+        return view(self._finished(), view_of, baseline)
 
     def metrics(self) -> pd.DataFrame:
         """Return every metric row of every run, with its label and seed."""
@@ -406,14 +316,3 @@ def run(scenario: str | Path | Scenario, policies: Sequence[str] | None = None, 
     orders = orders_of(loaded, choose_policies(loaded, policies, plugins), seeds, folder, plugins)
     execute(arrange(orders, folder, fresh), jobs, on_progress, runner)
     return Study(folder)
-
-
-def orders_of(scenario: Scenario, specs: Sequence[PolicySpec], seeds: Sequence[int] | None, folder: Path,
-              plugins: Sequence[str | Path] = ()) -> list[Order]:
-    """Return one order for each policy and seed; paths are absolute, for a child may stand elsewhere."""
-    chosen = scenario.seeds if seeds is None else tuple(dict.fromkeys(int(seed) for seed in seeds))
-    if not chosen or min(chosen) < 0:
-        raise ScenarioError([Problem(("seeds",), list(chosen), "name at least one seed, none below 0", "--seeds")])
-    files = tuple(str(Path(plugin).resolve()) for plugin in plugins)
-    return [Order(scenario, spec, seed, folder.absolute() / spec.folder / f"seed-{seed}", files)
-            for seed in chosen for spec in specs]

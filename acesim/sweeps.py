@@ -17,22 +17,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from acesim.records.orders import Order, arrange, orders_of
 from acesim.records.read import CELLS, read_json
 from acesim.records.store import write_json
 from acesim.scenario import Scenario, content_hash
 from acesim.scenario.errors import Problem, ResultMissing, ScenarioError
-from acesim.study import (
-    Order,
-    Runner,
-    Study,
-    Watcher,
-    arrange,
-    choose_policies,
-    execute,
-    orders_of,
-    read_scenario,
-    run_one,
-)
+from acesim.study import Runner, Study, Watcher, choose_policies, execute, read_scenario, run_one
 
 SWEEP, TABLE = "sweep.json", "cells"
 

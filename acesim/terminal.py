@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 
 from rich import box
 from rich.console import Console
@@ -17,6 +19,23 @@ from acesim.study import RunProgress
 
 WIDTH = 116
 """Columns of a table that is not shown in a terminal."""
+
+
+class Voice:
+    """What is said beside the result, on standard error: nothing when quiet, more when verbose."""
+
+    def __init__(self, quiet: bool, verbose: bool) -> None:
+        self.quiet, self.verbose = quiet, verbose
+
+    def say(self, text: str) -> None:
+        """Say something unless quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def detail(self, text: str) -> None:
+        """Say something if verbose."""
+        if self.verbose and not self.quiet:
+            print(text, file=sys.stderr)
 
 
 def show_page(page: Page) -> None:
@@ -109,3 +128,16 @@ def shown_progress(quiet: bool, chatty: bool) -> Iterator[Display | None]:
     live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
     with live or nullcontext():
         yield Display(console, live, chatty)
+
+
+def sparkline(values: Sequence[float], width: int = 72) -> str:
+    """Draw a curve in one line of text.
+
+    >>> sparkline([0., 1., 2., 4.], 4)
+    '▁▃▅█'
+    """
+    width = min(width, len(values))
+    borders = [place * len(values) // width for place in range(width + 1)]
+    means = [sum(values[start:stop]) / (stop - start) for start, stop in pairwise(borders)]
+    top = max(means) or 1.0
+    return "".join("▁▂▃▄▅▆▇█"[min(int(8 * mean / top), 7)] for mean in means)

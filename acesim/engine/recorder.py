@@ -111,7 +111,9 @@ class Recorder:
     def over(self, now_s: float) -> bool:
         """Say whether the stop rule of the scenario holds."""
         stop, sent = self._world.setup.stop, self.fold.snapshot()
+        rounds = self._world.setup.rounds
         reached = self._progress.share >= 1 - _NEARLY
+        reached |= rounds is not None and self._world.cloud.round + 1 >= rounds
         reached |= stop.simulated_time_s is not None and now_s >= stop.simulated_time_s
         reached |= stop.total_bytes is not None and sent["bytes_up"] + sent["bytes_down"] >= stop.total_bytes
         target = stop.target_accuracy_percent

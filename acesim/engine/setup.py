@@ -35,6 +35,7 @@ class Setup:
     stop           when it ends (acesim.scenario.schema.Stop)
     seed           of all randomness
     chunk          workers whose gradients are taken together; changes nothing but speed
+    rounds         end after so many rounds of the cloud, whatever `stop` says; None: no such limit
     """
 
     policy: TreePolicy
@@ -45,6 +46,7 @@ class Setup:
     stop: Stop
     seed: int
     chunk: int = CHUNK
+    rounds: int | None = None
 
 
 class Outcome(NamedTuple):

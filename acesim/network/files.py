@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.network.traces import End, Rates, Trace, resample
+from acesim.network.traces import End, Rates, Trace, cut, resample, turned
 from acesim.scenario.errors import TraceError
 from acesim.scenario.units import from_mbps
 
@@ -108,17 +108,8 @@ def as_trace(recording: Recording, direction: str, step_s: float, offset_s: floa
     if not 0 <= offset_s < length_s:
         raise TraceError(recording.file, None, f"offset = {offset_s:g} s: must lie in the trace, which is "
                                                f"{length_s:g} s long")
-    edges_s, rates = _from(recording.edges_s, rates, offset_s, end)
+    if end == "loop":
+        edges_s, rates = turned(recording.edges_s, rates, offset_s)
+    else:
+        edges_s, rates = cut(recording.edges_s, rates, offset_s)
     return Trace(step_s, resample(rates, edges_s, step_s), end, f"{recording.file} ({direction})")
-
-
-def _from(edges_s: NDArray[np.float64], rates: Rates, offset_s: float,
-          end: End) -> tuple[NDArray[np.float64], Rates]:
-    """Cut a recording at an offset and turn it round, or drop what lies before where it does not repeat."""
-    cut = int(np.searchsorted(edges_s, offset_s, side="right")) - 1
-    after = np.concatenate([[offset_s], edges_s[cut + 1:]]) - offset_s
-    if end != "loop" or offset_s == 0:
-        return after, rates[cut:]
-    before = edges_s[1: cut + 1] + after[-1]
-    last = [float(edges_s[-1])] if offset_s > edges_s[cut] else []
-    return np.concatenate([after, before, last]), np.concatenate([rates[cut:], rates[: cut + len(last)]])

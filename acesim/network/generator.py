@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from acesim.network.files import Recording, as_trace, read_csv
 from acesim.network.models import AccessModel, Outages, RateModel, access_models
-from acesim.network.traces import Rates, Trace, constant, resample
+from acesim.network.traces import Rates, Trace, constant, resample, turned
 from acesim.scenario.errors import Problem, ScenarioError
 from acesim.scenario.streams import stream
 
@@ -30,6 +30,8 @@ FLOOR = 0.01
 slowly, and a retransmission that gets through in the end is closer to them than one that waits for ever."""
 MOSTLY_OUTAGE = 0.25
 """A period that carries less than this share of what it should is not scaled up to its mean in full."""
+LONGEST_OUTAGE = 0.75
+"""Outages never take more than this share of a period."""
 USUAL_RTT_S = (0.01, 0.06)
 """For kinds that tell nothing of it, as for fixed lines."""
 
@@ -191,24 +193,16 @@ def _on_share(outages: Outages | None, seed: int, row: int, step_s: float, steps
     if outages is None:
         return np.ones(steps)
     rng, period_s = stream(seed, "trace", row, _OUTAGES), steps * step_s
-    location = np.log(outages.mean_s) - outages.spread_ln**2 / 2
-    starts_off = off = bool(rng.random() < outages.share)
-    lengths = [_first_length(outages, rng, off=off)]
-    while sum(lengths) < period_s:
-        off = not off
-        lengths.append(rng.lognormal(location, outages.spread_ln) if off
-                       else rng.exponential(outages.mean_on_s))
-    edges_s = np.minimum(np.concatenate([[0.0], np.cumsum(lengths)]), period_s)
-    on = (np.arange(len(lengths)) % 2 == 0) != starts_off
-    return resample(on.astype(np.float64), edges_s, step_s)
-
-
-def _first_length(outages: Outages, rng: np.random.Generator, *, off: bool) -> float:
-    """Draw what is left of the state met at time 0: of an outage, a uniform share of a length-biased one."""
-    if not off:
-        return float(rng.exponential(outages.mean_on_s))
-    location = np.log(outages.mean_s) + outages.spread_ln**2 / 2  # long outages are likelier to be met
-    return float(rng.random() * rng.lognormal(location, outages.spread_ln))
+    count = int(rng.poisson(outages.per_hour / 3600 * period_s))
+    if count == 0:
+        return np.ones(steps)
+    off_s = rng.lognormal(np.log(outages.mean_s) - outages.spread_ln**2 / 2, outages.spread_ln, count)
+    off_s *= min(1.0, LONGEST_OUTAGE * period_s / off_s.sum())
+    # On a circle as well: the time between outages is shared out as exponential times are, given their sum.
+    on_s = rng.dirichlet(np.ones(count)) * (period_s - off_s.sum())
+    edges_s = np.concatenate([[0.0], np.cumsum(np.stack([on_s, off_s], axis=1))])
+    edges_s, on = turned(edges_s, np.tile([1.0, 0.0], count), rng.random() * float(edges_s[-1]))
+    return resample(on, edges_s, step_s)[:steps]
 
 
 def _scaled(shape: Rates, mean: float, bounds: Range | None) -> Rates:

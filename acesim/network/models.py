@@ -34,12 +34,6 @@ class Outages:
         """Share of the time that is outage."""
         return self.per_hour * self.mean_s / 3600
 
-    @property
-    def mean_on_s(self) -> float:
-        """Mean time from the end of an outage to the next."""
-        return 3600 / self.per_hour - self.mean_s
-
-
 @dataclass(frozen=True)
 class RateModel:
     """How one direction of an access fluctuates: a Gaussian copula over two time scales.

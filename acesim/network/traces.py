@@ -233,6 +233,28 @@ def resample(rates: Rates, edges_s: NDArray[np.float64], step_s: float) -> Rates
     return resampled
 
 
+def cut(edges_s: NDArray[np.float64], rates: Rates, start_s: float) -> tuple[NDArray[np.float64], Rates]:
+    """Return (edges, rates) without what lies before `start_s`, which becomes time 0.
+
+    >>> cut(np.array([0., 2., 3.]), np.array([5., 7.]), 1.5)
+    (array([0. , 0.5, 1.5]), array([5., 7.]))
+    """
+    first = int(np.searchsorted(edges_s, start_s, side="right")) - 1
+    return np.concatenate([[start_s], edges_s[first + 1:]]) - start_s, rates[first:]
+
+
+def turned(edges_s: NDArray[np.float64], rates: Rates, start_s: float) -> tuple[NDArray[np.float64], Rates]:
+    """Return (edges, rates) of a repeating rate from `start_s` on; what lies before comes last.
+
+    >>> turned(np.array([0., 2., 3.]), np.array([5., 7.]), 1.5)
+    (array([0. , 0.5, 1.5, 3. ]), array([5., 7., 5.]))
+    """
+    after_s, after = cut(edges_s, rates, start_s)
+    inside = edges_s[(edges_s > 0) & (edges_s < start_s)]
+    before_s = np.concatenate([inside, [start_s]]) if start_s > 0 else inside
+    return np.concatenate([after_s, before_s + after_s[-1]]), np.concatenate([after, rates[: len(before_s)]])
+
+
 LONGEST_STANDSTILL = 1_000_000
 """Steps without a byte after which a combination of capacities is taken to stand still for ever."""
 

@@ -209,3 +209,13 @@ def view_page(table: pd.DataFrame, kind: str) -> Page:
     note = ("read off the curves before the end of a run, so before the learning rate has decayed: a run planned for "
             "this budget would do better")
     return Page([_block(f"At equal {kind}: {VIEWS[kind]}", table, columns)], [note])
+
+
+def sweep_page(table: pd.DataFrame, keys: Sequence[str]) -> Page:
+    """Lay out a sweep's cells: the values swept, and the figures most looked for."""
+    columns = {"top-1 %": ("top1_percent", 1.0), "hours": ("simulated_s", 1 / 3600),
+               "h to 97 %": ("time_to_97_s", 1 / 3600), "total TB": ("gb_total", 1e-3)}
+    rows = [[*(value if isinstance(value, str) else number(value) for value in (row[key] for key in keys)),
+             row["label"], *(number(row[name] * scale) for name, scale in columns.values())]
+            for row in table.to_dict("records")]
+    return Page([Block("Sweep", [*keys, "policy", *columns], rows)], [])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from acesim.records.manifest import Manifest, digest, final_figures
+from acesim.records.orders import identity
 from acesim.records.rows import Event, Fold, MetricRow
 from acesim.records.store import RunWriter
 from acesim.scenario.errors import PolicyError
-from acesim.study import _identity
 
 
 def played(order):
@@ -28,7 +28,7 @@ def played(order):
                                 top1_percent=top1, perplexity=2.0, cloud_loss_nats=1.0, edge_loss_nats=1.0,
                                 cloud_top1_percent=top1, edge_top1_percent=top1, scored=9, **fold.snapshot()))
     model = np.full(4, order.seed, np.float32)
-    page = {**_identity(order), **final_figures(writer.metrics, fold.totals()), "ideal_s": 500.0,
+    page = {**identity(order), **final_figures(writer.metrics, fold.totals()), "ideal_s": 500.0,
             "digest": digest(writer.metrics, fold.totals(), model)}
     writer.close(Manifest(status="done", **page).document(), model)
 

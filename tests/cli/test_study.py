@@ -11,16 +11,18 @@ from threadpoolctl import threadpool_info
 
 import acesim
 from acesim import study
+from acesim.records import orders
+from acesim.records.orders import orders_of
 from acesim.records.read import find
 from acesim.scenario import load
 from acesim.scenario.errors import ResultMissing, ScenarioError
-from acesim.study import RunProgress, Study, attempt, execute, orders_of, read_scenario, run
+from acesim.study import RunProgress, Study, attempt, execute, read_scenario, run
 
 TINY = """
 name: tiny
 seeds: [0, 1]
 stop: {epochs: 4}
-task: {kind: quadratic, dimension: 16, steps_per_epoch: 3, optimizer: {name: sgd, learning_rate: 2e-2, warm_up: 2 rounds}}
+task: {kind: quadratic, dimension: 16, steps_per_epoch: 3, optimizer: {name: sgd, learning_rate: 2e-2}}
 nominal: {model: same-as-proxy}
 workers:
   - {name: cloud, count: 2, device: a100, access: {kind: datacenter}}
@@ -65,7 +67,7 @@ def test_fresh_computes_again(fake, out):
 
 def test_other_code_computes_again(fake, out, monkeypatch):
     run("quickstart", ["top-k"], jobs=1, out=out, runner=fake)
-    monkeypatch.setattr(study, "code_version", lambda plugins=(): "0.1.0+another")
+    monkeypatch.setattr(orders, "code_version", lambda plugins=(): "0.1.0+another")
     run("quickstart", ["top-k"], jobs=1, out=out, runner=fake)
     assert len(fake.asked) == 2
 
@@ -176,8 +178,8 @@ def test_fresh_removes_nothing_outside_the_study(fake, out, tmp_path):
 
 def test_one_blas_thread_in_the_users_own_process_too(out):
     seen = []
-    orders = orders_of(load("quickstart"), load("quickstart").policies[:1], [0], out)
-    attempt(orders[0], lambda order: seen.extend(pool["num_threads"] for pool in threadpool_info()), alone=True)
+    wanted = orders_of(load("quickstart"), load("quickstart").policies[:1], [0], out)
+    attempt(wanted[0], lambda order: seen.extend(pool["num_threads"] for pool in threadpool_info()), alone=True)
     assert set(seen) == {1}
 
 
@@ -222,4 +224,4 @@ def test_importing_acesim_loads_none_of_its_rooms():
     assert acesim.__version__
     assert acesim.Scenario is type(load("quickstart"))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        acesim.nothing  # noqa: B018
+        acesim.nothing

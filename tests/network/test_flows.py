@@ -286,7 +286,7 @@ def test_order_of_simultaneous_arrivals_is_irrelevant(world, shuffler: random.Ra
 @settings(max_examples=40, deadline=None)
 @given(worlds(), st.floats(0, 6))
 def test_looking_pausing_and_pickling_change_nothing(world, pause_s):
-    """next_finish depends only on the present flows; a run taken up again ends bit for bit as it would have."""
+    """next_finish depends on the present flows alone; what is taken up again ends bit for bit as before."""
     links, starts = world
     starts = [(0.0, *rest) for _, *rest in starts]
     whole, halted = Flows(links), Flows(links)

@@ -24,7 +24,7 @@ def spec(**changes):
     usual = {"regions": 2, "region_uplink_bytes_per_s": exactly(100.0), "region_downlink_bytes_per_s": None,
              "region_rtt_s": exactly(0.01), "cloud_ingress_bytes_per_s": exactly(300.0),
              "cloud_egress_bytes_per_s": exactly(400.0), "fabric_bytes_per_s": exactly(900.0),
-             "message_header_bytes": 64, "trace_step_s": 1.0, "trace_period_s": 16.0}
+             "message_header_bytes": 64, "trace_step_s": 1.0, "trace_period_s": 256.0}
     return SimpleNamespace(**(usual | changes))
 
 
@@ -47,7 +47,8 @@ def test_routes():
     assert named(topology, topology.down_from_region[2]) == ["xavier-1 down"]
     assert named(topology, topology.region_up[1]) == ["region-1 up", "cloud ingress"]
     assert named(topology, topology.region_down[1]) == ["cloud egress", "region-1 down"]
-    for up, down in ((topology.up_route, topology.down_route), (topology.up_to_region, topology.down_from_region)):
+    for up, down in ((topology.up_route, topology.down_route),
+                     (topology.up_to_region, topology.down_from_region)):
         assert named(topology, up[0]) == ["cloud-0 up", "fabric"]
         assert named(topology, down[0]) == ["fabric", "cloud-0 down"]
     assert named(topology, topology.region_up[2]) == named(topology, topology.region_down[2]) == ["fabric"]
@@ -72,7 +73,7 @@ def test_capacities():
     assert (mean["cloud egress"], mean["fabric"]) == (400.0, 900.0)
     assert topology.up_mean_bytes_per_s == pytest.approx([from_mbps(8)] * 6, rel=0.01)
     assert topology.down_mean_bytes_per_s == pytest.approx([from_mbps(40)] * 6, rel=0.01)
-    assert len(topology.links[2]) == 16
+    assert len(topology.links[2]) == 256
     alike = build(GROUPS, spec(), 0)
     assert [alike.links[link].mean for link in alike.region_down[0]] == [400.0, 100.0]
 
@@ -91,8 +92,8 @@ def test_ranges_of_regions_are_drawn_from_the_seed():
 
 
 def test_regions_are_alike():
-    topology = build([group("a", 24, "lte", "edge"), group("b", 24, "5g", "edge"), group("c", 16, "fixed", "edge")],
-                     spec(regions=4), 0)
+    groups = [group("a", 24, "lte", "edge"), group("b", 24, "5g", "edge"), group("c", 16, "fixed", "edge")]
+    topology = build(groups, spec(regions=4), 0)
     for first, last in ((0, 24), (24, 48), (48, 64)):
         assert len(set(np.bincount(topology.region_of[first:last]).tolist())) == 1
 

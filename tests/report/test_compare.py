@@ -206,7 +206,8 @@ def test_the_page_says_what_the_figures_are_of(records, table):
 
 
 def test_a_model_that_is_its_own_nominal_one_is_called_so(records, studies, tmp_path):
-    own = load(studies(tmp_path, name="mine", labels=("top-k",), seeds=(0,), nominal_parameters=29_000, yardsticks={}, rho={}))
+    own = load(studies(tmp_path, name="mine", labels=("top-k",), seeds=(0,), nominal_parameters=29_000,
+                       yardsticks={}, rho={}))
     notes = comparison_page(compare(own), own).notes
     assert notes[0] == "accuracy, time and bytes are of one model of 29,000 parameters"
     assert len(notes) == 2

@@ -1,0 +1,115 @@
+"""Which runs there are to do: what is asked for, what a study's folder holds already, and whether the two agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from acesim.records.manifest import code_version, plain
+from acesim.records.read import read_json, read_manifest
+from acesim.records.store import STUDY, clear, write_json
+from acesim.scenario import PolicySpec, Scenario, content_hash, dump
+from acesim.scenario.errors import Problem, ScenarioError
+
+
+class Order(NamedTuple):
+    """One run to be computed."""
+
+    scenario: Scenario
+    policy: PolicySpec
+    seed: int
+    folder: Path
+    plugins: tuple[str, ...] = ()
+
+
+def orders_of(scenario: Scenario, specs: Sequence[PolicySpec], seeds: Sequence[int] | None, folder: Path,
+              plugins: Sequence[str | Path] = ()) -> list[Order]:
+    """Return one order for each policy and seed; paths are absolute, for a child may stand elsewhere."""
+    chosen = scenario.seeds if seeds is None else tuple(dict.fromkeys(int(seed) for seed in seeds))
+    if not chosen or min(chosen) < 0:
+        raise ScenarioError([Problem(("seeds",), list(chosen), "name at least one seed, none below 0", "--seeds")])
+    files = tuple(str(Path(plugin).resolve()) for plugin in plugins)
+    return [Order(scenario, spec, seed, folder.absolute() / spec.folder / f"seed-{seed}", files)
+            for seed in chosen for spec in specs]
+
+
+def identity(order: Order) -> dict[str, Any]:
+    """Return the manifest's fields that are known before the run: what makes it this one."""
+    return {"scenario": dump(order.scenario), "scenario_hash": world_hash(order.scenario), "label": order.policy.label,
+            "policy": _policy(order.policy), "seed": order.seed, "code": code_version(order.plugins)}
+
+
+def _policy(spec: PolicySpec) -> dict[str, Any]:
+    return {"name": spec.name, "parameters": plain(spec.parameters)}
+
+
+def world_hash(scenario: Scenario) -> str:
+    """Return the hash of what all runs of a study share: everything but seeds, policies and words."""
+    return content_hash(scenario, ("seeds", "policies", "description"))
+
+
+def arrange(orders: Sequence[Order], folder: Path, fresh: bool) -> list[Order]:
+    """Return the orders that are not done yet, and list all of them in study.json.
+
+    fresh    forget what study.json lists first
+    raises   ScenarioError when the folder holds another scenario, or a run of another policy under the same label
+    """
+    if fresh:
+        _forget(folder)
+    _refuse_other_scenario(orders[0].scenario, folder)
+    pages = [read_manifest(order.folder) for order in orders]
+    problems = [_taken(order) for order, page in zip(orders, pages, strict=True)
+                if page is not None and page.get("policy") != _policy(order.policy)]
+    if problems:
+        raise ScenarioError(problems)
+    code = code_version(orders[0].plugins)
+    _list_runs(orders, folder)
+    return [order for order, page in zip(orders, pages, strict=True)
+            if page is None or page["status"] != "done" or page.get("code") != code]
+
+
+def _taken(order: Order) -> Problem:
+    return Problem(("policies", order.policy.label), None, "holds a run of this label with other parameters; add "
+                   "--fresh to compute it again in its place, or give this policy another label", str(order.folder))
+
+
+def _refuse_other_scenario(scenario: Scenario, folder: Path) -> None:
+    known = read_json(folder / STUDY)
+    if known is None or known.get("scenario_hash") == world_hash(scenario):
+        return
+    changed = _differences(known.get("scenario", {}), dump(scenario))
+    rule = ("the results here are of another scenario" + (f" ({'; '.join(changed[:4])})" if changed else "")
+            + "; add --fresh to compute them again in its place, or choose another --out")
+    raise ScenarioError([Problem(("name",), scenario.name, rule, str(folder))])
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Name the values that differ: `task.model.d_model: 32, now 48`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return [line for key in dict.fromkeys([*old, *new])
+                if path or key not in ("seeds", "policies", "description")
+                for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
+    return [] if old == new else [f"{path}: {old}, now {new}"]
+
+
+def _list_runs(orders: Sequence[Order], folder: Path) -> None:
+    known = read_json(folder / STUDY) or {}
+    runs = {run["folder"]: run for run in known.get("runs", [])}
+    for order in orders:
+        where = order.folder.relative_to(folder.absolute()).as_posix()
+        runs[where] = {"folder": where, "label": order.policy.label, "seed": order.seed,
+                       "policy": _policy(order.policy)}
+    scenario = orders[0].scenario
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / STUDY, {"name": scenario.name, "scenario_hash": world_hash(scenario),
+                                "scenario": dump(scenario), "runs": list(runs.values())})
+
+
+def _forget(folder: Path) -> None:
+    """Remove the runs that study.json lists, and the list; nothing that acesim did not write."""
+    for run in (read_json(folder / STUDY) or {}).get("runs", []):
+        place = folder / run["folder"]
+        if place.resolve().is_relative_to(folder.resolve()):
+            clear(place)
+    (folder / STUDY).unlink(missing_ok=True)
