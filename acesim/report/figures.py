@@ -16,7 +16,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from acesim.records.read import RunRecord
 from acesim.report.compare import compare, gather
@@ -134,7 +134,8 @@ def _bars(panel: Axes, table: pd.DataFrame, name: str, scale: float, theirs: np.
     colours = [COLOURS[row % len(COLOURS)] for row in rows]
     shown = np.where(np.isfinite(means), means, 0.0)
     panel.barh(rows, shown, 0.62, color=colours, alpha=0.85)
-    panel.errorbar(shown, rows, xerr=half, fmt="none", ecolor="#111111", elinewidth=1, capsize=2)
+    if half.any():
+        panel.errorbar(shown, rows, xerr=half, fmt="none", ecolor="#111111", elinewidth=1, capsize=2)
     ends = shown + half
     widest = max(np.nanmax(theirs, initial=0.0), ends.max(initial=0.0)) or 1.0
     near = (theirs > ends - 0.06 * widest) & (theirs < ends + 0.4 * widest)  # a diamond where the number would stand
@@ -181,9 +182,20 @@ def convergence(records: Sequence[RunRecord], baseline: str | None = None) -> Fi
     for column, (title, _) in enumerate(AXES):
         panels[-1, column].set_xlabel(title)
         panels[-1, column].set_xlim(left=0)
+    panels[-1, 0].xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    panels[-1, 0].set_ylim(*_loss_limits([run.curve["loss_nats"].to_numpy() for seeds in runs.values()
+                                          for run in seeds.values()]))
     handles = [panels[0, 0].plot([], [], **_look(place), label=label)[0] for place, label in enumerate(runs)]
     figure.legend(handles=handles, loc="outside upper center", ncols=_columns(len(runs)), handlelength=3.2)
     return figure
+
+
+def _loss_limits(losses: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Leave the untrained model out of the picture where there is more to see."""
+    trained = np.concatenate([loss[1:] if len(loss) > 3 else loss for loss in losses])
+    low, high = float(trained.min()), float(trained.max())
+    margin = 0.06 * (high - low) or 0.1
+    return low - margin, high + margin
 
 
 def _curve(panel: Axes, curves: Sequence[tuple[pd.Series, pd.Series]], place: int) -> None:
