@@ -18,6 +18,7 @@ import click
 import acesim
 from acesim import fleet
 from acesim import policies as recipes
+from acesim.estimates import estimate, in_words
 from acesim.network.files import read_csv
 from acesim.network.generator import lines
 from acesim.network.models import access_models
@@ -215,16 +216,19 @@ def plot(results: str, kind: str, out: str, baseline: str | None, quiet: bool, v
 @_set_option
 @_plugin_option
 @click.option("--show-defaults", is_flag=True, help="Print the whole scenario with every default filled in.")
+@click.option("--no-estimate", is_flag=True, help="Do not play a few rounds to estimate run time, memory and disk.")
 @_voiced
-def validate(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], show_defaults: bool, quiet: bool,
-             verbose: bool) -> None:
-    """Check SCENARIO without running it: all mistakes at once, each with file and line."""
+def validate(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...], show_defaults: bool,
+             no_estimate: bool, quiet: bool, verbose: bool) -> None:
+    """Check SCENARIO without running it: all mistakes at once, each with file and line; then say what it will cost."""
     voice = Voice(quiet, verbose)
     loaded = read_scenario(scenario, overrides, plugins)
     if show_defaults:
         click.echo(to_yaml(loaded), nl=False)
     workers = sum(group.count for group in loaded.workers)
     voice.say(f"{loaded.name}: fine; {len(loaded.policies)} policies x {len(loaded.seeds)} seeds on {workers} workers")
+    if not (no_estimate or quiet):
+        voice.say(in_words(estimate(loaded, plugins=plugins)))
 
 
 @cli.command("schema", epilog=_example("schema > acesim.schema.json"))

@@ -52,6 +52,18 @@ def estimate(scenario: Scenario, jobs: int | None = None, plugins: Sequence[str]
     return Estimate(count, jobs, run_s, peak_rss_bytes(), int(seeds * sum(trial.disk_bytes for trial in trials)))
 
 
+def in_words(found: Estimate) -> str:
+    """Say what a scenario will cost.
+
+    >>> in_words(Estimate(15, 2, 634.0, 652_000_000, 139_000_000))
+    'about 11 min for 15 runs on 2 processes, 652 MB of memory each, 139 MB on disk'
+    """
+    span = f"{found.run_s / 60:.0f} min" if found.run_s > 100 else f"{found.run_s:.0f} s"
+    memory = "" if found.memory_bytes is None else f", {found.memory_bytes / 1e6:.0f} MB of memory each"
+    return (f"about {span} for {found.runs} runs on {found.jobs} processes{memory}, "
+            f"{found.disk_bytes / 1e6:.0f} MB on disk")
+
+
 def _trial(scenario: Scenario, spec: PolicySpec, folder: Path, plugins: tuple[str, ...]) -> Trial:
     """Play a few rounds of one policy, and reckon the whole run from them."""
     start_s = time.perf_counter()

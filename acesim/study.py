@@ -37,8 +37,8 @@ from acesim.scenario import PolicySpec, Scenario
 from acesim.scenario import load as load_scenario
 from acesim.scenario.errors import AcesimError, Problem, ResultMissing, ScenarioError
 
-__all__ = ["Order", "RunProgress", "Runner", "Study", "Watcher", "attempt", "choose_policies", "execute", "load", "prepare",
-           "progress_of", "read_scenario", "run", "run_one"]
+__all__ = ["Order", "RunProgress", "Runner", "Study", "Watcher", "attempt", "choose_policies", "execute", "load",
+           "prepare", "progress_of", "read_scenario", "run", "run_one"]
 
 POLL_S = 0.5
 

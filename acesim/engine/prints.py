@@ -53,7 +53,7 @@ class TrainingPrint:
 
 def content(body: Any) -> int:
     """Return the sum of a body's bytes, taken as integers: quick, and enough beside the final weights' sha256."""
-    return sum(int(np.add.reduce(_integers(array), dtype=np.uint64)) for array in _arrays(body)) % 2**64
+    return sum(int(np.add.reduce(_integers(array))) for array in _arrays(body)) % 2**64
 
 
 def _arrays(body: Any) -> Iterator[np.ndarray]:
@@ -67,5 +67,6 @@ def _arrays(body: Any) -> Iterator[np.ndarray]:
 
 
 def _integers(array: np.ndarray) -> np.ndarray:
-    flat = np.ascontiguousarray(array).reshape(-1)
-    return flat.view(np.uint32 if flat.nbytes % 4 == 0 and flat.itemsize >= 4 else np.uint8)
+    """Return an array's bytes as the widest integers they fill; sums of uint64 wrap, and are quick for that."""
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return flat.view(np.uint64) if flat.size % 8 == 0 else flat

@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from acesim.seam import Group, Vector
 
@@ -116,17 +115,25 @@ def contribution(update: Vector, step: Vector, groups: Sequence[Group]) -> Float
     """Return the measured label [G]: |<g_i, delta theta_i>| ranked to [0, 1]."""
     starts = np.array([group.start for group in groups])
     share = np.abs(np.add.reduceat(update.astype(np.float64) * step, starts))
-    ranks: Floats = (rankdata(share) - 1) / max(1, share.size - 1)
-    return ranks
+    return (ranks(share) - 1) / max(1, share.size - 1)
 
 
 def rank_correlation(a: Floats, b: Floats) -> float:
     """Return Spearman's rank correlation; 0 when either is constant."""
-    ranks = np.stack([rankdata(a), rankdata(b)])
-    spread = ranks.std(1)
-    if not spread.all():
-        return 0.0
-    return float(np.mean((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())) / (spread[0] * spread[1]))
+    first, second = ranks(a), ranks(b)
+    spread = first.std() * second.std()
+    return float(np.mean((first - first.mean()) * (second - second.mean())) / spread) if spread else 0.0
+
+
+def ranks(values: Floats) -> Floats:
+    """Return ranks from 1, ties sharing their mean rank (scipy.stats has it too, and takes 0.7 s to import).
+
+    >>> ranks(np.array([3., 1., 3.]))
+    array([2.5, 1. , 2.5])
+    """
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    shared: Floats = np.cumsum(counts) - (counts - 1) / 2
+    return shared[place]
 
 
 @lru_cache(maxsize=64)
