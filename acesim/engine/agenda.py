@@ -56,7 +56,8 @@ class Agenda:
         event = SimpyEvent(self._environment)
         event._ok, event._value = True, ticket
         event.callbacks.append(self._due)
-        self._environment.schedule(event, priority=EventPriority(priority), delay=max(0.0, time_s - self._environment.now))
+        delay_s = max(0.0, time_s - self._environment.now)
+        self._environment.schedule(event, priority=EventPriority(priority), delay=delay_s)
         return ticket
 
     def cancel(self, ticket: int) -> None:

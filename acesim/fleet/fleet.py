@@ -54,7 +54,8 @@ class Fleet:
 
     def work_s(self, who: int, work: Work, entries: int) -> float:
         """Return the time of declared work on `entries` entries: memory and arithmetic one after the other."""
-        return entries * (work.bytes / self.devices[who].memory_bytes_per_s + work.flops / self.devices[who].flops_per_s)
+        device = self.devices[who]
+        return entries * (work.bytes / device.memory_bytes_per_s + work.flops / device.flops_per_s)
 
 
 @lru_cache(maxsize=4096)

@@ -63,8 +63,9 @@ def memory(scenario: Scenario, policy: TreePolicy, parameters: int) -> Memory:
         workers[group.name] = held + _activations(nominal, group, pieces(nominal, group, room))
     count = sum(group.count for group in scenario.workers)
     in_regions = policy.tree == "regions"
-    region = float(policy.memory_bytes("region", parameters, -(-count // scenario.network.regions))) if in_regions else 0
-    cloud = float(policy.memory_bytes("cloud", parameters, scenario.network.regions + 1 if in_regions else count))
+    regions = scenario.network.regions
+    region = float(policy.memory_bytes("region", parameters, -(-count // regions))) if in_regions else 0.0
+    cloud = float(policy.memory_bytes("cloud", parameters, regions + 1 if in_regions else count))
     found = Memory(workers, region, cloud)
     problems = list(_too_large(scenario, found, held))
     if problems:
@@ -85,5 +86,6 @@ def _too_large(scenario: Scenario, needed: Memory, held: float) -> Iterator[Prob
         name = getattr(scenario.servers, role).device
         if needs > device(name).memory_bytes:
             yield Problem(("servers", role, "device"), name, f"has {device(name).memory_bytes / 1e9:.1f} GB, but the "
-                          f"policy's server needs {needs / 1e9:.1f} GB; take a device with more memory, a smaller nominal "
-                          "model, or a policy whose server keeps less per worker (a lossless downlink keeps nothing)")
+                          f"policy's server needs {needs / 1e9:.1f} GB; take a device with more memory, a smaller "
+                          "nominal model, or a policy whose server keeps less per worker (a lossless downlink keeps "
+                          "nothing)")

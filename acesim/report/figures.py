@@ -102,7 +102,7 @@ def _look(place: int) -> dict[str, Any]:
 
 # --- table1 ----------------------------------------------------------------------------------------------------------
 
-BARS = (("top1_percent", "Top-1 accuracy (%)", "paper_top1_percent", 1.0),
+BARS = (("top1_percent", "Top-1 of the proxy (%)", "paper_top1_percent", 1.0),
         ("gb_up_per_baseline_round", "GB up per round\nof the baseline", "paper_gb", 1.0),
         ("convergence_epochs", "Convergence (epochs)", "paper_convergence_epochs", 1.0),
         ("simulated_s", "Simulated time (h)", "", 1 / 3600))
@@ -150,7 +150,7 @@ def _bars(panel: Axes, table: pd.DataFrame, name: str, scale: float, theirs: np.
 
 # --- convergence -----------------------------------------------------------------------------------------------------
 
-CURVES = (("top1_percent", "Top-1 accuracy (%)"), ("loss_nats", "Loss (nats)"))
+CURVES = (("top1_percent", "Top-1 of the proxy (%)"), ("loss_nats", "Loss (nats)"))
 
 
 def _epochs(curve: pd.DataFrame) -> pd.Series:
@@ -232,7 +232,7 @@ def pareto(records: Sequence[RunRecord], baseline: str | None = None) -> Figure:
             panel.set_xscale("log")
             panel.xaxis.set_major_formatter(FuncFormatter(_tick))
         place_labels(panel, x, y, known["label"].tolist(), [_look(int(place))["color"] for place in known.index])
-    panels[0].set_ylabel("Top-1 accuracy (%)")
+    panels[0].set_ylabel("Top-1 of the proxy (%)")
     return figure
 
 
@@ -253,7 +253,7 @@ def _steps(panel: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 # --- sweeps ----------------------------------------------------------------------------------------------------------
 
-SWEPT = (("top1_percent", "Top-1 accuracy (%)", 1.0), ("simulated_s", "Simulated time (h)", 1 / 3600),
+SWEPT = (("top1_percent", "Top-1 of the proxy (%)", 1.0), ("simulated_s", "Simulated time (h)", 1 / 3600),
          ("time_to_97_s", "Time to 97 % (h)", 1 / 3600))
 
 

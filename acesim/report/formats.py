@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Callable
 
 import pandas as pd
+from jinja2 import Environment
 
 from acesim.records.manifest import plain
 from acesim.report.layout import Block, Page
@@ -63,18 +63,27 @@ def _latex(block: Block) -> str:
                       *map(line, block.rows), r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 
+_HTML = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
+{% macro line(tag, cells) %}<tr>{% for cell in cells %}<{{ tag }}>{{ cell }}</{{ tag }}>{% endfor %}</tr>{% endmacro %}
+{% for block in page.blocks %}
+<table>
+<caption>{{ block.title }}</caption>
+<thead>{{ line("th", block.header) }}</thead>
+<tbody>
+{% for row in block.rows %}
+{{ line("td", row) }}
+{% endfor %}
+</tbody>
+</table>
+{% endfor %}
+{% for note in page.notes %}
+<p>{{ note }}</p>
+{% endfor %}""")
+
+
 def to_html(page: Page) -> str:
     """Return the page as HTML tables, without a document around them."""
-    notes = [f"<p>{html.escape(note)}</p>" for note in page.notes]
-    return "\n".join([*map(_html, page.blocks), *notes])
-
-
-def _html(block: Block) -> str:
-    def line(tag: str, cells: list[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-    body = "\n".join(line("td", row) for row in block.rows)
-    return (f"<table>\n<caption>{html.escape(block.title)}</caption>\n<thead>{line('th', block.header)}</thead>\n"
-            f"<tbody>\n{body}\n</tbody>\n</table>")
+    return _HTML.render(page=page).rstrip()
 
 
 FORMATS: dict[str, Callable[[pd.DataFrame, Page], str]] = {

@@ -100,3 +100,14 @@ def _quantity_schema(dimension: Dimension, default: Any, optional: bool) -> dict
     if isinstance(default, int | float | Range):
         spelled["default"] = spell(dimension, default)
     return spelled
+
+
+def parameter(value: Any) -> Any:
+    """Let through what a recipe may be given: a number, text, true or false, null, or a list of these."""
+    if isinstance(value, list | tuple):
+        return [parameter(part) for part in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and abs(value) < float("inf"):
+        return value
+    raise ValueError("must be a finite number, text, true, false, null, or a list of these")

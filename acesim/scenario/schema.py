@@ -18,19 +18,26 @@ from pydantic import (
 )
 
 from acesim.scenario import defaults
-from acesim.scenario.base import Fact, Flag, Positive, Text, Whole, is_yaml
+from acesim.scenario.base import Fact, Positive, Text, Whole, is_yaml, parameter
 from acesim.scenario.labels import folder, labels, name_rule
 from acesim.scenario.nominal import Layer, Nominal
 from acesim.scenario.rules import problems
+from acesim.scenario.tasks import (
+    AboveZero,
+    Corpus,
+    ImageTask,
+    LanguageModelTask,
+    OptimizerSpec,
+    OwnTask,
+    QuadraticTask,
+    Task,
+    TransformerSpec,
+)
 from acesim.scenario.units import Range, from_mbps
 
-__all__ = ["Access", "Corpus", "Fact", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal",
-           "OptimizerSpec", "PolicySpec", "QuadraticTask", "Range", "Scenario", "Server", "Servers", "Stop",
-           "Task", "TransformerSpec", "WorkerGroup"]
-
-NonNegative = Annotated[float, Field(strict=True, ge=0)]
-AboveZero = Annotated[float, Field(strict=True, gt=0)]
-BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
+__all__ = ["Access", "Corpus", "Fact", "ImageTask", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal",
+           "OptimizerSpec", "OwnTask", "PolicySpec", "QuadraticTask", "Range", "Scenario", "Server", "Servers",
+           "Stop", "Task", "TransformerSpec", "WorkerGroup"]
 
 
 class Stop(Fact):
@@ -53,108 +60,6 @@ class Stop(Fact):
     @classmethod
     def _epochs_always_checked(cls, data: Any) -> Any:
         return {"epochs": None, **data} if isinstance(data, Mapping) else data
-
-
-class Corpus(Fact):
-    """Where text comes from: the docstrings of the Python that runs this, or files of one's own (a glob)."""
-
-    source: Literal["python-docs"] | None = None
-    files: Text | None = None
-    split: Literal["by-document"] = "by-document"
-    held_out: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.1
-
-    @model_validator(mode="before")
-    @classmethod
-    def _exactly_one(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        source, files = data.get("source"), data.get("files")
-        if source is not None and files is not None:
-            raise ValueError("give either source or files, not both")
-        return {**data, "source": "python-docs"} if source is None and files is None else data
-
-
-class TransformerSpec(Fact):
-    """The model that is trained: a decoder-only Transformer over characters."""
-
-    layers: Positive = 2
-    d_model: Positive = 48
-    heads: Positive = 3
-    context: Positive = 32
-    mlp_ratio: Positive = 4
-    norm: Literal["rms", "layer"] = "rms"
-    activation: Literal["relu2", "relu", "gelu", "gelu-tanh"] = "relu2"
-    tied: Flag = True
-    vocabulary: Annotated[int, Field(strict=True, ge=2)] = 96
-
-    @model_validator(mode="after")
-    def _whole_heads(self) -> TransformerSpec:
-        if self.d_model % self.heads:
-            raise ValueError(f"d_model {self.d_model} cannot be shared evenly by {self.heads} heads; "
-                             f"d_model must be a multiple of heads")
-        return self
-
-
-class OptimizerSpec(Fact):
-    """The server's rule for policies that send gradients; the learning rate is the peak after the warm-up."""
-
-    name: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: AboveZero = 8e-3
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
-    warm_up_rounds: int = 20
-    betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
-    eps: AboveZero = 1e-8
-    weight_decay: NonNegative = 0.01
-    momentum: BelowOne = 0.0
-    nesterov: Flag = False
-
-    @model_validator(mode="after")
-    def _no_idle_settings(self) -> OptimizerSpec:
-        if self.name == "adamw" and (self.momentum or self.nesterov):
-            raise ValueError("momentum and nesterov belong to sgd; adamw has betas")
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum > 0")
-        return self
-
-
-class LanguageModelTask(Fact):
-    """Next-character prediction.  batch_size: sequences a worker and step."""
-
-    kind: Literal["language-model"] = "language-model"
-    corpus: Corpus = Field(default_factory=lambda: Corpus(source="python-docs"))
-    model: TransformerSpec = TransformerSpec()
-    optimizer: OptimizerSpec = OptimizerSpec()
-    batch_size: Positive = 1
-    steps_per_epoch: Positive = 24
-    scored_characters: Positive = 40_000
-
-
-class QuadraticTask(Fact):
-    """A quadratic bowl for each worker, with a known optimum.
-
-    condition       largest over smallest curvature
-    heterogeneity   distance of the workers' own optima from the common one
-    noise           standard deviation of a gradient's entries at batch size 1
-    """
-
-    kind: Literal["quadratic"] = "quadratic"
-    dimension: Positive = 64
-    condition: Annotated[float, Field(strict=True, ge=1)] = 10.0
-    heterogeneity: NonNegative = 1.0
-    noise: NonNegative = 0.1
-    batch_size: Positive = 1
-    steps_per_epoch: Positive = 24
-    optimizer: OptimizerSpec = OptimizerSpec()
-
-
-def _kind(task: Any) -> Any:
-    if isinstance(task, Mapping):
-        return str(task.get("kind", "language-model"))
-    return getattr(task, "kind", None)
-
-
-Task = Annotated[Annotated[LanguageModelTask, Tag("language-model")]
-                 | Annotated[QuadraticTask, Tag("quadratic")], Discriminator(_kind)]
 
 
 class Access(Fact):
@@ -278,17 +183,6 @@ class Servers(Fact):
     cloud: Server = Server(device="a100")
 
 
-def _parameter(value: Any) -> Any:
-    """Let through what a recipe may be given: a number, text, true or false, null, or a list of these."""
-    if isinstance(value, list | tuple):
-        return [_parameter(part) for part in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float) and abs(value) < float("inf"):
-        return value
-    raise ValueError("must be a finite number, text, true, false, null, or a list of these")
-
-
 class PolicySpec(Fact):
     """A policy with its parameters: in YAML a name, or a mapping of `name`, `label` and the parameters.
 
@@ -298,7 +192,7 @@ class PolicySpec(Fact):
 
     name: Text
     label: str = ""
-    parameters: dict[str, Annotated[Any, AfterValidator(_parameter)]] = Field(default_factory=dict)
+    parameters: dict[str, Annotated[Any, AfterValidator(parameter)]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -354,12 +248,10 @@ class Scenario(Fact):
         task = info.data.get("task")
         if not nominal.is_proxy or task is None:
             return nominal
-        text = isinstance(task, LanguageModelTask)
-        tokens = task.batch_size * (task.model.context if text else 1)
-        return nominal.model_copy(update={
-            "tokens_per_step": {"cloud": tokens, "edge": tokens, **nominal.tokens_per_step},
-            "width": nominal.width or (task.model.d_model if text else None),
-            "depth": nominal.depth or (task.model.layers if text else None)})
+        tokens, (width, depth) = task.proxy_tokens, task.proxy_extents
+        usual = {} if tokens is None else {"cloud": tokens, "edge": tokens}
+        return nominal.model_copy(update={"tokens_per_step": {**usual, **nominal.tokens_per_step},
+                                          "width": nominal.width or width, "depth": nominal.depth or depth})
 
     @field_validator("policies")
     @classmethod

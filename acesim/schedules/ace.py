@@ -119,7 +119,7 @@ def _magnitude(update: Vector, attention: Attention) -> Floats:
 
 
 def edge_median(bandwidth: Floats, tier: NDArray[np.str_]) -> float:
-    """Return B_ref: the median of the edge workers' measured bandwidths (of all, where there is no edge); NaN before."""
+    """Return B_ref: the median of the edge workers' bandwidths (of all where there is no edge); NaN at first."""
     chosen = bandwidth[tier == "edge"] if (tier == "edge").any() else bandwidth
     known = chosen[np.isfinite(chosen)]
     return float(np.median(known)) if known.size else float("nan")

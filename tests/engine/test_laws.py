@@ -3,26 +3,25 @@
 import itertools
 import time
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
-from tests_support import QUADRATIC, Rows, counted_text, hand_setup, language, play, small_scenario, small_setup
+from tests_support import QUADRATIC, Rows, counted_text, hand_device, hand_setup, language, play, small_scenario, small_setup
 
 from acesim.compressors import Dense, ErrorFeedback, TopK
-from acesim.engine import simulate
+from acesim.engine import Simulation, simulate
 from acesim.network.flows import Flows
 from acesim.policies import RECIPES
 from acesim.records.manifest import digest
 from acesim.records.read import refold
-from acesim.scenario import Stop
 from acesim.scenario.errors import LedgerError, PolicyError
 from acesim.schedules import Fixed
 from acesim.seam import Wire
 
 NOMINAL = {"model": [{"name": "a", "shape": [50, 20]}, {"name": "b", "shape": [7]}],
            "tokens_per_step": {"cloud": 64, "edge": 64}}
+HEAVY = {"model": [{"name": "a", "shape": [1_000_000]}], "tokens_per_step": {"cloud": "4 x 4096", "edge": "4 x 4096"}}
 HEADER = 64
 
 
@@ -70,7 +69,6 @@ def test_every_byte_of_every_message_crosses_every_link_of_its_way(tree):
 
 
 def simulation_of(setup):
-    from acesim.engine import Simulation
     rows = Rows()
     return Simulation(setup, rows), rows
 
@@ -108,7 +106,7 @@ class Overstated(TopK):
 @pytest.mark.parametrize("uplink", [Understated(), Overstated(0.5), ErrorFeedback(Overstated(0.5))])
 def test_a_payload_that_is_not_what_its_formula_says_ends_the_run(uplink):
     setup = small_setup()
-    with pytest.raises(LedgerError, match=r"cloud-0: payload of \d+ bytes, but its compressor's formula gives \d+"):
+    with pytest.raises(LedgerError, match=r"cloud-\d: payload of \d+ bytes, but its compressor's formula gives \d+"):
         play(replace(setup, policy=replace(setup.policy, uplink=uplink)))
 
 
@@ -148,20 +146,11 @@ def test_no_time_of_the_host_enters_the_simulation(monkeypatch, tmp_path):
 
 def test_declared_work_of_the_encoder_is_simulated_time():
     """The same run with a compressor that declares work takes longer by exactly that work."""
-    light, heavy = (play(hand_setup(small_policy(uplink), up=[500], down=[500], step_s=[1], worker_device=slow, rounds=1))
-                    for uplink, slow in ((Dense("bf16"), None), (Dense("bf16"), slow_device(600.0))))
+    policy = replace(small_setup().policy, uplink=Dense("bf16"))
+    light, heavy = (play(hand_setup(policy, up=[500], down=[500], step_s=[1], worker_device=device, rounds=1))
+                    for device in (hand_device(), hand_device(600.0)))
     assert heavy.metrics[-1].time_s - light.metrics[-1].time_s == pytest.approx(1.0)  # 6 bytes an entry, 100 entries
     assert [event.end_s - event.start_s for event in heavy.of("encode")] == pytest.approx([1.0])
-
-
-def small_policy(uplink):
-    setup = small_setup()
-    return replace(setup.policy, uplink=uplink)
-
-
-def slow_device(bytes_per_s):
-    from tests_support import hand_device
-    return hand_device(bytes_per_s)
 
 
 # ---- one world for all
@@ -178,8 +167,8 @@ class Watching:
     def batches(self, workers, step):
         batch = self._task.batches(workers, step)
         for row, key in enumerate(zip(workers, step, strict=True)):
-            assert key not in self.seen, f"worker and step {key} are trained twice"
-            self.seen[tuple(map(int, key))] = b"".join(np.ascontiguousarray(field[row]).tobytes() for field in batch)
+            assert key not in self.seen, f"(worker, step) {key} is trained twice"
+            self.seen[key] = b"".join(np.ascontiguousarray(field[row]).tobytes() for field in batch)
         return batch
 
 
@@ -190,7 +179,7 @@ COMPRESSED = [("full-sync", {}), ("full-sync-optimised", {}), ("top-k", {"ratio"
 @pytest.mark.parametrize("kind", ["quadratic", "language"])
 def test_only_the_policy_differs(kind, tmp_path):
     """Batches, traces, weights at the start and times of computing are the same for all policies of a seed."""
-    scenario = small_scenario(task=language(counted_text(tmp_path)) if kind == "language" else QUADRATIC, edge=5)
+    scenario = small_scenario(task=language(counted_text(tmp_path)) if kind == "language" else QUADRATIC, edge=5, nominal=HEAVY)
     worlds = []
     for policy, parameters in COMPRESSED:
         setup = small_setup(policy, parameters, scenario=scenario, seed=3)
@@ -214,14 +203,16 @@ def test_only_the_policy_differs(kind, tmp_path):
             mine_s = np.cumsum([span for _, span in spans])
             steps = np.cumsum([count for count, _ in spans])
             theirs_s = np.cumsum([span for _, span in computed[worker]])
-            np.testing.assert_allclose(mine_s, theirs_s[steps - 1], rtol=1e-9)
+            np.testing.assert_allclose(mine_s, theirs_s[steps - 1], rtol=1e-9)  # differences of a clock that is at 100 s
+        np.testing.assert_array_equal(setup.fleet.compute_s(4, 0, 300), first.fleet.compute_s(4, 0, 300))
 
 
 def test_another_seed_is_another_world():
     one, other = (small_setup(seed=seed) for seed in (0, 1))
     assert not np.array_equal(one.task.initial(0), other.task.initial(1))
-    assert not np.array_equal(one.topology.links[-9].bytes_per_s, other.topology.links[-9].bytes_per_s) or \
-        not np.array_equal(one.topology.links[5].bytes_per_s, other.topology.links[5].bytes_per_s)
+    of_an_edge_worker = 2 * 3  # links of workers come first, up and down
+    assert not np.array_equal(*(setup.topology.links[of_an_edge_worker].bytes_per_s for setup in (one, other)))
+    assert not np.array_equal(*(setup.fleet.compute_s(3, 0, 5) for setup in (one, other)))
     assert run_digest(one) != run_digest(other)
 
 
@@ -441,10 +432,3 @@ def test_a_stop_rule_does_not_touch_the_learning_rate():
     part = play(small_setup(epochs=4, stop={"total_bytes": "20 kB"}))
     marks = len(part.metrics) - 1
     assert [row.loss_nats for row in part.metrics[:marks]] == [row.loss_nats for row in whole.metrics[:marks]]
-
-
-# ---- a lull is no end: see Stop and the schedule's quorum
-
-def test_stop_can_be_given_by_hand():
-    assert Stop(epochs=1).simulated_time_s is None
-    assert SimpleNamespace(**Stop(epochs=2).model_dump()).epochs == 2
