@@ -79,7 +79,14 @@ class Carrier:
         message.key = self._count
         self._count += 1
         self.messages[message.key] = message
-        self._agenda.at(message.parts[0][0], "launch", message.key)
+        self._launch_at(message.parts[0][0], message.key)
+
+    def _launch_at(self, ready_s: float, key: int) -> None:
+        """Enter a launch; what is ready already leaves without a detour over the agenda."""
+        if ready_s <= self._agenda.now_s:
+            self.launch(key)
+        else:
+            self._agenda.at(ready_s, "launch", key)
 
     def launch(self, key: int) -> None:
         """Start a flow with all parts that are ready by now."""
@@ -102,11 +109,12 @@ class Carrier:
             message = self.messages[key]
             del self._sizes[key]
             if message.next_part < len(message.parts):
-                self._agenda.at(max(now_s, message.parts[message.next_part][0]), "launch", key)
+                self._launch_at(message.parts[message.next_part][0], key)
             else:
                 message.sent_s = now_s
                 self._agenda.at(now_s + message.latency_s, "arrive", key)
-        self._unsettle()
+        if not self._settling:
+            self._expect()
 
     def _unsettle(self) -> None:
         """Ask once for a new look at the next completion, after all else of this instant."""
@@ -115,8 +123,12 @@ class Carrier:
             self._agenda.at(self._agenda.now_s, "settle", priority=LAST)
 
     def settle(self) -> None:
-        """Enter the next completion."""
+        """Look at the next completion, once for all flows that began at this instant."""
         self._settling = False
+        self._expect()
+
+    def _expect(self) -> None:
+        """Enter the next completion."""
         self._agenda.cancel(self._ticket)
         next_s = self.flows.next_finish()
         if next_s < float("inf"):

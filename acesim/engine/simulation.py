@@ -18,10 +18,11 @@ from acesim.engine.agenda import Agenda
 from acesim.engine.cohort import Cohort, Job, Result
 from acesim.engine.ledger import Ledger, check_payload
 from acesim.engine.messages import Carrier, Message
+from acesim.engine.plans import check_plan
 from acesim.engine.prints import TrainingPrint
 from acesim.engine.recorder import Recorder
 from acesim.engine.setup import Outcome, Setup, Sink
-from acesim.engine.state import Progress, Server, average
+from acesim.engine.state import Progress, Server, Worker, average
 from acesim.engine.world import World
 from acesim.fleet.fleet import FORWARD_SHARE
 from acesim.network.flows import Flows
@@ -82,8 +83,8 @@ class Simulation:
                 self._pass_on(*arguments)
             case "admit":
                 self._admit(*arguments)
-            case "open":
-                self._open_round()
+            case "finish_round":
+                self._finish_round()
 
     def _view(self) -> Any:
         return self.world.view(self.agenda.now_s, self.progress.share, self.progress.update, self.progress.step)
@@ -109,24 +110,23 @@ class Simulation:
         cloud, now_s, measured = self.world.cloud, self.agenda.now_s, self.world.measured
         cloud.round += 1
         plan, self.planner = self.policy.schedule.plan(self._view(), self.planner)
-        if not plan.participants.size:
-            raise PolicyError(f"round {cloud.round}: the plan names no participant; a round needs at least one")
+        check_plan(plan, cloud.round, self.world.topology.worker_names)
         self.progress.plan, self.progress.slowest_s = plan, 0.0
         self.recorder.plan(now_s, plan.report)
         chosen = [int(row) for row in plan.participants if self.world.workers[row].phase == "idle"]
         if not plan.sync_parent:
-            self._go_on_alone(chosen)
+            self._go_on_alone(chosen, plan)
             return
         for row in chosen:
             worker = self.world.workers[row]
-            worker.phase, worker.round, worker.asked_s = "receiving", cloud.round, now_s
+            worker.phase, worker.round, worker.plan, worker.asked_s = "receiving", cloud.round, plan, now_s
             measured.asked[row] += 1
         self._ask(cloud, sorted({self.world.parent(row) for row in chosen}) if self.world.in_regions else chosen, plan)
 
     def _ask(self, server: Server, children: list[int], plan: Plan) -> None:
         """Send each child the difference between the model and what it is known to hold; wait for the quorum."""
         waiting = server.under_way if plan.late == "apply" else set()
-        server.under_way = server.under_way | set(children)
+        server.plan, server.under_way = plan, server.under_way | set(children)
         server.need = max(1, math.ceil(plan.quorum * len(waiting | set(children)) - 1e-9))
         encoded: dict[int, tuple[Payload, Vector]] = {}
         for child in children:
@@ -165,6 +165,9 @@ class Simulation:
         """Aggregate the inbox: the cloud takes a step and opens the next round, a region answers upward."""
         inbox = sorted(server.inbox, key=lambda message: message.sender)
         server.inbox, server.need = [], 0
+        for message in inbox:
+            if self.world.is_worker(message.sender):
+                self.world.workers[message.sender].phase = "idle"
         updates = [Update(each.sender, each.payload, each.weight, each.version) for each in inbox]
         if server is self.world.cloud:
             self._step(inbox, updates)
@@ -183,9 +186,9 @@ class Simulation:
         self.print.add_round(inbox)
         done_s = cloud.occupy(now_s, self._work_s(cloud.row, self.policy.aggregator.work()))
         self.recorder.aggregation(cloud.row, cloud.round, now_s, done_s)
-        self._finish_round(done_s)
+        self._then(done_s, "finish_round")
 
-    def _finish_round(self, done_s: float) -> None:
+    def _finish_round(self) -> None:
         """Count progress, evaluate at epoch marks, and go on unless the run is over."""
         self.progress.ideal_s += self.progress.slowest_s
         over = self.recorder.over(self.agenda.now_s)
@@ -194,11 +197,11 @@ class Simulation:
         if over or self.recorder.over(self.agenda.now_s):
             self.agenda.stop()
         else:
-            self.agenda.at(done_s, "open")
+            self._open_round()
 
     def _answer(self, region: Server, inbox: list[Message], updates: list[Update]) -> None:
         """Sum a region's inbox, encode the sum again and send it up."""
-        uplink, levels, now_s = self.policy.uplink, self._plan.region_levels, self.agenda.now_s
+        uplink, levels, now_s = self.policy.uplink, planned(region).region_levels, self.agenda.now_s
         mean = weighted_mean(updates, uplink, region.model.size)
         level = None if levels is None else levels[region.row - self.world.workers_count]
         payload, region.encoder = uplink.encode(mean, level, region.rng, region.encoder)
@@ -208,13 +211,6 @@ class Simulation:
         message.parts = [(ready_s, float(message.nbytes))]
         self.recorder.aggregation(region.row, region.round, now_s, ready_s)
         self.carrier.send(message)
-
-    @property
-    def _plan(self) -> Plan:
-        """The plan of the round under way."""
-        if self.progress.plan is None:
-            raise PolicyError("the run has no plan yet")
-        return self.progress.plan
 
     # --- arrivals ------------------------------------------------------------------------------------------------
 
@@ -226,12 +222,19 @@ class Simulation:
         if self.world.is_worker(receiver):
             worker = self.world.workers[receiver]
             worker.model, worker.version = message.received, message.version
-            self.agenda.at(now_s + work_s, "compute", receiver)
+            self._then(now_s + work_s, "compute", receiver)
             return
         done_s = self.world.servers[receiver].occupy(now_s, work_s)
         if not down:
             self._measure(message)
-        self.agenda.at(done_s, "pass_on" if down else "admit", message)
+        self._then(done_s, "pass_on" if down else "admit", message)
+
+    def _then(self, time_s: float, action: str, *arguments: Any) -> None:
+        """Act at a time; what takes no time needs no detour over the agenda."""
+        if time_s <= self.agenda.now_s:
+            self._play(action, arguments)
+        else:
+            self.agenda.at(time_s, action, *arguments)
 
     def _measure(self, message: Message) -> None:
         """Let the cloud learn from an upload: bandwidth from its flow, time from its round."""
@@ -250,29 +253,33 @@ class Simulation:
         region, workers = self.world.servers[message.receiver], self.world.workers
         region.model, region.version = message.received, message.version
         waiting = [row for row in region.children if workers[row].phase == "receiving" and row not in region.under_way]
-        self._ask(region, waiting, self._plan)
+        for plan in {id(workers[row].plan): planned(workers[row]) for row in waiting}.values():
+            self._ask(region, [row for row in waiting if workers[row].plan is plan], plan)
 
     def _admit(self, message: Message) -> None:
         """Take a decoded answer into the inbox; close the round when the quorum is there."""
         server, sender = self.world.servers[message.receiver], message.sender
         server.under_way.discard(sender)
-        late = message.round < server.round
+        late, rule = message.round < server.round, planned(server).late
         if self.world.is_worker(sender):
-            self.world.workers[sender].phase = "idle"
+            self.world.workers[sender].phase = "waiting"
             self.world.measured.heard[sender] = server.round
             self.world.measured.answered[sender] += not late
-        if late and self._plan.late != "apply":
-            self._set_aside(message)
+        if late and rule != "apply":
+            self._set_aside(message, rule)
             return
         server.inbox.append(message)
         if server.need and len(server.inbox) >= server.need:
             self._close_round(server)
 
-    def _set_aside(self, message: Message) -> None:
+    def _set_aside(self, message: Message, rule: str) -> None:
         """Drop a late update, or give what it carried back to its sender's residual."""
-        if self._plan.late != "to_residual" or not self.world.is_worker(message.sender):
+        if not self.world.is_worker(message.sender):
             return
         worker, give_back = self.world.workers[message.sender], getattr(self.policy.uplink, "give_back", None)
+        worker.phase = "idle"
+        if rule == "cancel":
+            return
         if give_back is None:
             raise PolicyError('late = "to_residual": the uplink keeps no residual; wrap it in ErrorFeedback, or choose '
                               '"apply" or "cancel"')
@@ -282,11 +289,9 @@ class Simulation:
 
     def _compute(self, row: int) -> None:
         """Begin a worker's local steps."""
-        worker, plan, now_s = self.world.workers[row], self._plan, self.agenda.now_s
+        worker, now_s = self.world.workers[row], self.agenda.now_s
+        plan = planned(worker)
         steps = int(plan.local_steps[row])
-        if steps < 1:
-            raise PolicyError(f"round {worker.round}: worker {self.world.name(row)} was asked for {steps} local steps; "
-                              "a participant computes at least one")
         times_s = self.setup.fleet.compute_s(row, worker.steps, steps)
         worker.phase, worker.started_s = "computing", now_s
         self.cohort.start(Job(row, worker.model, worker.steps, steps, worker.local))
@@ -296,7 +301,8 @@ class Simulation:
 
     def _send_update(self, row: int, end_s: float, backward_s: float, steps: int) -> None:
         """Fetch a worker's result, encode it, and send its parts as they become ready."""
-        worker, plan, uplink = self.world.workers[row], self._plan, self.policy.uplink
+        worker, uplink = self.world.workers[row], self.policy.uplink
+        plan = planned(worker)
         result = self.cohort.fetch(row)
         self._note_compute(row, end_s, steps, result)
         if not plan.sync_parent:
@@ -323,12 +329,12 @@ class Simulation:
         measured.compute_s[row] = average(measured.compute_s[row], span_s / steps)
         measured.drift[row] = float(np.linalg.norm(result.update)) if steps > 1 else 0.0
 
-    def _go_on_alone(self, chosen: list[int]) -> None:
+    def _go_on_alone(self, chosen: list[int], plan: Plan) -> None:
         """Let participants train on from their own models; the round ends when all of them have."""
         cloud = self.world.cloud
         cloud.under_way, cloud.need = set(chosen), len(chosen)
         for row in chosen:
-            self.world.workers[row].round = cloud.round
+            self.world.workers[row].round, self.world.workers[row].plan = cloud.round, plan
             self._compute(row)
 
     def _keep(self, row: int, result: Result) -> None:
@@ -338,7 +344,14 @@ class Simulation:
         self.print.add_alone(row, result)
         cloud.under_way.discard(row)
         if not cloud.under_way:
-            self._finish_round(self.agenda.now_s)
+            self._finish_round()
+
+
+def planned(asked: Worker | Server) -> Plan:
+    """Return the plan under which a worker or server was asked; a later one is not its business."""
+    if asked.plan is None:
+        raise PolicyError("nobody has asked this worker or server for anything yet")
+    return asked.plan
 
 
 def parts(payload: Payload, nbytes: float, end_s: float, backward_s: float,

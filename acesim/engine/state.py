@@ -12,7 +12,7 @@ from acesim.engine.messages import Message
 from acesim.seam import Generator, Plan, Vector
 
 MEMORY = 0.7  # weight of the past in measured bandwidths and times
-PHASES = ("idle", "receiving", "computing", "sending")
+PHASES = ("idle", "receiving", "computing", "sending", "waiting")  # waiting: its answer lies in an inbox
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Worker:
     local, encoder, rng   states of local training and of its encoder, and the encoder's random stream
     steps     local steps done: its place in its data and in its compute stream
     version   of the model it holds
+    plan      of the round it was last asked in
     """
 
     model: Vector
@@ -33,6 +34,7 @@ class Worker:
     steps: int = 0
     version: int = 0
     round: int = -1
+    plan: Plan | None = None
     started_s: float = float("nan")
     ended_s: float = float("nan")
     asked_s: float = float("nan")
@@ -48,6 +50,7 @@ class Server:
     inbox        messages whose content is decoded, waiting for the quorum
     need         answers it waits for in the present round; 0 while it waits for nothing
     busy_until_s when it has worked off what it was given
+    plan         under which it last asked its children
     """
 
     row: int
@@ -61,6 +64,7 @@ class Server:
     round: int = -1
     version: int = 0
     busy_until_s: float = 0.0
+    plan: Plan | None = None
 
     def occupy(self, now_s: float, work_s: float) -> float:
         """Queue work behind what the server is doing; return when it is done."""

@@ -60,11 +60,16 @@ def linear(x: Array, p: Views, name: str, out: Array) -> Array:
     return out
 
 
+def linear_gradient(x: Array, dy: Array, g: Views, name: str) -> None:
+    """dW = dy^T x, db = sum dy."""
+    np.matmul(dy.swapaxes(1, 2), x, out=g[name + ".weight"])
+    if name + ".bias" in g:
+        np.add.reduce(dy, axis=1, out=g[name + ".bias"])
+
+
 def linear_backward(x: Array, dy: Array, p: Views, g: Views, name: str, out: Array) -> Array:
     """dW = dy^T x, db = sum dy; returns dx = dy W."""
-    np.matmul(dy.swapaxes(1, 2), x, out=g[name + ".weight"])
-    if name + ".bias" in p:
-        np.add.reduce(dy, axis=1, out=g[name + ".bias"])
+    linear_gradient(x, dy, g, name)
     return np.matmul(dy, p[name + ".weight"], out=out)
 
 
@@ -116,6 +121,24 @@ def softmax(scores: Array) -> tuple[Array, Array]:
     scores -= largest
     np.exp(scores, out=scores)
     return largest, np.add.reduce(scores, axis=0)
+
+
+def cross_entropy(logits: Array, targets: Array) -> Array:
+    """Return every worker's mean of -log softmax(logits)[target] in nats; logits become its gradient.
+
+    logits    [V, C, N]
+    targets   int [C, N]
+    returns   float64 [C]
+    """
+    chunk, count = targets.shape
+    aim = (targets, np.arange(chunk)[:, None], np.arange(count))
+    chosen = logits[aim]
+    largest, total = softmax(logits)
+    losses: Array = np.asarray(np.mean(np.log(total) + largest - chosen, axis=1, dtype=np.float64))
+    total *= count
+    logits /= total
+    logits[aim] -= logits.dtype.type(1 / count)
+    return losses
 
 
 def causal_mask(positions: int, dtype: Any) -> Array:

@@ -1,8 +1,5 @@
 """A decoder-only Transformer in numpy whose backward pass is written by hand.
 
-All parameters live in one flat vector [P]; the tensors are named views of it.  Gradients of C workers are
-written straight into the rows of a [C, P] matrix.
-
 Pre-norm blocks, learned positions, scale 1 / sqrt(head size), mean cross-entropy in nats.  norm "rms" has
 gains and no biases anywhere; norm "layer" has gains and biases, and its linear layers have biases too.
 """
@@ -10,39 +7,18 @@ gains and no biases anywhere; norm "layer" has gains and biases, and its linear 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from acesim.learning import layers
-from acesim.learning.layers import Array, Normed, Views, Workspace
-from acesim.seam import Generator, Group, Shapes, Vector
+from acesim.learning.flat import FlatModel, Row, Tensor, place
+from acesim.learning.layers import Array, Normed, Views
+from acesim.seam import Generator, Vector
 
 if TYPE_CHECKING:
     from acesim.scenario.schema import TransformerSpec
-
-CHUNK = 8
-"""Workers whose gradients are computed together: more leave the cache, fewer pay numpy's cost per call."""
-
-SLICE = 1024
-"""Positions that are scored together."""
-
-
-class Tensor(NamedTuple):
-    """One named tensor of the flat vector; `spread`: the deviation of its initial values, 0 a constant."""
-
-    name: str
-    shape: tuple[int, ...]
-    start: int
-    kind: str
-    depth: float
-    fan_in: int
-    spread: float
-
-    @property
-    def stop(self) -> int:
-        """One past its last entry."""
-        return self.start + int(np.prod(self.shape))
 
 
 def layout(spec: TransformerSpec, vocabulary: int) -> tuple[Tensor, ...]:
@@ -58,7 +34,7 @@ def layout(spec: TransformerSpec, vocabulary: int) -> tuple[Tensor, ...]:
     width, inner = spec.d_model, int(spec.mlp_ratio * spec.d_model)
     biased = spec.norm == "layer"
     into_stream = 0.2 * (2 * spec.layers) ** -0.5  # the residual stream sums 2 * layers of these
-    rows: list[tuple[str, tuple[int, ...], str, float, int, float]] = [
+    rows: list[Row] = [
         ("wte.weight", (vocabulary, width), "embedding", 0.0, width if spec.tied else 1, width ** -0.5),
         ("wpe.weight", (spec.context, width), "embedding", 0.0, 1, 0.1 * width ** -0.5)]
     for layer in range(spec.layers):
@@ -77,20 +53,7 @@ def layout(spec: TransformerSpec, vocabulary: int) -> tuple[Tensor, ...]:
     rows += [("ln_f.weight", (width,), "norm", 1.0, 1, 0.0)]
     rows += [("ln_f.bias", (width,), "norm", 1.0, 1, 0.0)] if biased else []
     rows += [] if spec.tied else [("lm_head.weight", (vocabulary, width), "head", 1.0, width, width ** -0.5)]
-    tensors, start = [], 0
-    for name, shape, kind, depth, fan_in, spread in rows:
-        tensors.append(Tensor(name, shape, start, kind, depth, fan_in, spread))
-        start = tensors[-1].stop
-    return tuple(tensors)
-
-
-def cut(name: str, first: Tensor, last: Tensor, block: int) -> list[Group]:
-    """Cut the entries from one tensor to another into equal blocks of at most `block` entries."""
-    pieces = -(-(last.stop - first.start) // block)
-    edges = [first.start + (last.stop - first.start) * i // pieces for i in range(pieces + 1)]
-    names = [name] if pieces == 1 else [f"{name}.{i}" for i in range(pieces)]
-    return [Group(name, start, stop, first.kind, first.depth, first.fan_in)
-            for name, start, stop in zip(names, edges, edges[1:], strict=False)]
+    return place(rows)
 
 
 class Tape(NamedTuple):
@@ -101,7 +64,7 @@ class Tape(NamedTuple):
     logits: Array
 
 
-class Transformer:
+class Transformer(FlatModel):
     """A Transformer of one shape; it holds work buffers but no parameters.
 
     spec        layers, d_model, heads, context, mlp_ratio, norm, activation, tied, vocabulary
@@ -112,92 +75,26 @@ class Transformer:
     def __init__(self, spec: TransformerSpec, dtype: Any = np.float32, vocabulary: int | None = None) -> None:
         self.spec = spec
         self.vocabulary = spec.vocabulary if vocabulary is None else vocabulary
-        self.tensors = layout(spec, self.vocabulary)
+        super().__init__(layout(spec, self.vocabulary), dtype)
         self._head = "wte.weight" if spec.tied else "lm_head.weight"
         self._names = tuple(f"h.{layer}." for layer in range(spec.layers))
         self._bend = layers.activation(spec.activation)
         self._mask = layers.causal_mask(spec.context, dtype)
-        self._work = Workspace(dtype)
 
-    @property
-    def shapes(self) -> Shapes:
-        """Shapes of all tensors, in order."""
-        return tuple(tensor.shape for tensor in self.tensors)
-
-    @property
-    def size(self) -> int:
-        """P, the number of parameters."""
-        return self.tensors[-1].stop
-
-    def groups(self, block: int | None = None) -> tuple[Group, ...]:
-        """Return the parameters as consecutive groups: large tensors cut, the 1-D tensors of a layer joined.
-
-        block   largest group; max(64, P // 120) if None
-        """
-        block = block or max(64, self.size // 120)
-        found: list[Group] = []
+    def runs(self) -> Iterator[tuple[str, list[Tensor]]]:
+        """Yield the tensors that are grouped as one, by name: the 1-D tensors of a layer are joined."""
         for _, run in itertools.groupby(self.tensors, lambda t: (t.depth,) if t.kind == "norm" else t.name):
             tensors = list(run)
-            first = tensors[0]
-            name = first.name if len(tensors) == 1 else first.name.rpartition("ln_")[0] + "vectors"
-            found += cut(name, first, tensors[-1], block)
-        return tuple(found)
-
-    def views(self, matrix: Array) -> Views:
-        """Return the tensors of [C, P] rows by name, each [C, *shape]; nothing is copied."""
-        rows = matrix.shape[0]
-        return {t.name: matrix[:, t.start:t.stop].reshape((rows, *t.shape)) for t in self.tensors}
+            name = tensors[0].name
+            yield name if len(tensors) == 1 else name.rpartition("ln_")[0] + "vectors", tensors
 
     def initial(self, rng: Generator) -> Vector:
         """Draw initial parameters, float32 [P]: normal, with the deviations of `layout`; gains are 1."""
-        values = rng.standard_normal(self.size, dtype=np.float32)
+        values = super().initial(rng)
         for tensor in self.tensors:
-            values[tensor.start:tensor.stop] *= tensor.spread
             if tensor.name.endswith("weight") and tensor.kind == "norm":
                 values[tensor.start:tensor.stop] = 1
         return values
-
-    def gradient(self, parameters: Array, tokens: Array, targets: Array,
-                 out: Array | None = None) -> tuple[Array, Array]:
-        """Return (losses float64 [C], gradients [C, P]) of every worker's mean cross-entropy.
-
-        parameters  [P] shared by all, or [C, P]
-        tokens      int [C, B, T], T <= context; targets likewise
-        out         [C, P] to write the gradients into; new if None (one that is kept is faster)
-        """
-        rows = tokens.shape[0]
-        dtype = self._work.dtype
-        stacked = np.broadcast_to(np.asarray(parameters, dtype), (rows, self.size))
-        out = np.empty((rows, self.size), dtype) if out is None else out
-        if out.shape != stacked.shape or out.dtype != dtype or out.strides[1] != out.itemsize:
-            wanted = f"{dtype} {stacked.shape} with contiguous rows"
-            raise ValueError(f"out = {out.dtype} {out.shape}: must be {wanted}")
-        losses = np.empty(rows)
-        for start in range(0, rows, CHUNK):
-            part = slice(start, start + CHUNK)
-            losses[part] = self._chunk_gradient(self.views(stacked[part]), tokens[part], targets[part],
-                                                self.views(out[part]))
-        return losses, out
-
-    def loss(self, parameters: Array, tokens: Array, targets: Array) -> tuple[Array, Array]:
-        """Score windows with one model: (nats [N, T], was the most likely symbol right? [N, T]).
-
-        parameters  [P]
-        tokens      int [N, T]; targets likewise
-        """
-        windows, length = tokens.shape
-        p = self.views(np.asarray(parameters, self._work.dtype)[None])
-        nats, right = np.empty((windows, length)), np.empty((windows, length), bool)
-        step = max(1, SLICE // length)
-        for start in range(0, windows, step):
-            part = slice(start, start + step)
-            logits = self._forward(p, tokens[None, part]).logits[:, 0]
-            aim = targets[part].reshape(-1)
-            right[part] = (np.argmax(logits, axis=0) == aim).reshape(-1, length)
-            chosen = logits[aim, np.arange(aim.size)]
-            largest, total = layers.softmax(logits)
-            nats[part] = (np.log(total) + largest - chosen).reshape(-1, length)
-        return nats, right
 
     def _forward(self, p: Views, tokens: Array) -> Tape:
         """Run the model on tokens [C, B, T]; logits are [V, C, B T]."""
@@ -220,21 +117,6 @@ class Transformer:
         logits = work("logits", (self.vocabulary, chunk, batch * length))
         np.matmul(p[self._head], final.y.swapaxes(1, 2), out=logits.swapaxes(0, 1))
         return Tape(tuple(kept), final, logits)
-
-    def _chunk_gradient(self, p: Views, tokens: Array, targets: Array, g: Views) -> Array:
-        """Write the gradients of one chunk into the views g; returns the losses [C]."""
-        chunk, batch, length = tokens.shape
-        tape = self._forward(p, tokens)
-        logits = tape.logits
-        aim = (targets.reshape(chunk, -1), np.arange(chunk)[:, None], np.arange(batch * length))
-        chosen = logits[aim]
-        largest, total = layers.softmax(logits)
-        losses: Array = np.asarray(np.mean(np.log(total) + largest - chosen, axis=1, dtype=np.float64))
-        total *= batch * length
-        logits /= total
-        logits[aim] -= self._work.dtype.type(1 / (batch * length))
-        self._backward(tape, tokens, p, g)
-        return losses
 
     def _backward(self, tape: Tape, tokens: Array, p: Views, g: Views) -> None:
         """Go back from the gradient of the logits, which stands in tape.logits."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from acesim.policies.info import sketch
 from acesim.policies.recipes import RECIPES
 from acesim.scenario.errors import PolicyError, Problem
@@ -99,7 +101,7 @@ def check(scenario: Scenario, plugins: Sequence[str | Path] = ()) -> Iterator[Pr
 
 def _refused(row: int, spec: PolicySpec, info: ModelInfo, plugins: Sequence[str | Path]) -> Iterator[Problem]:
     try:
-        build(spec.name, info, spec.parameters, plugins)
+        build(spec.name, info, spec.parameters, plugins).schedule.enrolled(np.array(info.tier))
     except PolicyError as error:
         yield Problem(("policies", row), None, str(error))
 

@@ -7,11 +7,13 @@ from acesim.scenario.overrides import override, override_keys
 from acesim.scenario.schema import (
     Access,
     Corpus,
+    ImageTask,
     LanguageModelTask,
     Layer,
     NetworkSpec,
     Nominal,
     OptimizerSpec,
+    PluginTask,
     PolicySpec,
     QuadraticTask,
     Range,
@@ -24,8 +26,8 @@ from acesim.scenario.schema import (
 )
 
 __all__ = [
-    "Access", "Corpus", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal", "OptimizerSpec", "PolicySpec",
-    "QuadraticTask", "Range", "Scenario", "Server", "Servers", "Stop", "TransformerSpec", "WorkerGroup",
-    "content_hash", "dump", "load", "load_document", "override", "override_keys", "restore", "scenario_path",
-    "schema", "shipped_scenarios", "to_yaml",
+    "Access", "Corpus", "ImageTask", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal", "OptimizerSpec",
+    "PluginTask", "PolicySpec", "QuadraticTask", "Range", "Scenario", "Server", "Servers", "Stop", "TransformerSpec",
+    "WorkerGroup", "content_hash", "dump", "load", "load_document", "override", "override_keys", "restore",
+    "scenario_path", "schema", "shipped_scenarios", "to_yaml",
 ]

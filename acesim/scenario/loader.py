@@ -114,7 +114,7 @@ def _path_settings(document: Entry) -> Iterator[Steps]:
     workers = document.nearest(("workers",)).value
     rows = range(len(workers)) if isinstance(workers, tuple) else ()
     traces = [("workers", row, "access", "trace") for row in rows]
-    for path in (("task", "corpus", "files"), *traces):
+    for path in (("task", "corpus", "files"), ("task", "data", "files"), *traces):
         if document.nearest(path[:-1]).child(path[-1]) is document.nearest(path):
             yield path
 
@@ -144,6 +144,9 @@ def missing_files(scenario: Scenario) -> Iterator[Problem]:
     if files and not any(os.path.isfile(path) for path in glob.iglob(files, recursive=True)):
         yield Problem(("task", "corpus", "files"), files, "no file matches; give a glob such as texts/*.txt, "
                                                           "relative to the scenario's folder")
+    data = getattr(getattr(scenario.task, "data", None), "files", None)
+    if data and not os.path.isfile(data):
+        yield Problem(("task", "data", "files"), data, "no such file; give an .npz, relative to the scenario's folder")
     for row, group in enumerate(scenario.workers):
         if group.access.trace and not os.path.isfile(group.access.trace):
             yield Problem(("workers", row, "access", "trace"), group.access.trace,

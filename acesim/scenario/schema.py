@@ -8,10 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    Discriminator,
     Field,
     GetJsonSchemaHandler,
-    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -28,7 +26,7 @@ from acesim.scenario.tasks import (
     ImageTask,
     LanguageModelTask,
     OptimizerSpec,
-    OwnTask,
+    PluginTask,
     QuadraticTask,
     Task,
     TransformerSpec,
@@ -36,7 +34,7 @@ from acesim.scenario.tasks import (
 from acesim.scenario.units import Range, from_mbps
 
 __all__ = ["Access", "Corpus", "Fact", "ImageTask", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal",
-           "OptimizerSpec", "OwnTask", "PolicySpec", "QuadraticTask", "Range", "Scenario", "Server", "Servers",
+           "OptimizerSpec", "PluginTask", "PolicySpec", "QuadraticTask", "Range", "Scenario", "Server", "Servers",
            "Stop", "Task", "TransformerSpec", "WorkerGroup"]
 
 

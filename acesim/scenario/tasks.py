@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -191,12 +192,12 @@ class ConvModel(Fact):
         A convolution's parameters are used at every pixel, all others once.
 
         >>> round(ConvModel().reuse(8, 8, 1, 10), 2)
-        21.42
+        21.59
         """
         kernels = sum((9 * inside + 1) * outside
-                      for inside, outside in zip((channels, *self.channels), self.channels, strict=False))
+                      for inside, outside in pairwise((channels, *self.channels)))
         sizes = (height // 2 * (width // 2) * self.channels[-1], *self.hidden, classes)
-        dense = sum((inside + 1) * outside for inside, outside in zip(sizes, sizes[1:], strict=False))
+        dense = sum((inside + 1) * outside for inside, outside in pairwise(sizes))
         return (height * width * kernels + dense) / (kernels + dense)
 
 
@@ -311,10 +312,10 @@ class ImageTask(Fact):
 
 # ---- tasks of one's own
 
-class OwnTask(Fact):
+class PluginTask(Fact):
     """A task of one's own, by the name it is registered under; `parameters` are its builder's."""
 
-    kind: Literal["own"] = "own"
+    kind: Literal["plugin"] = "plugin"
     name: Text
     parameters: dict[str, Annotated[Any, AfterValidator(parameter)]] = Field(default_factory=dict)
     optimizer: OptimizerSpec = OptimizerSpec()
@@ -333,5 +334,5 @@ class OwnTask(Fact):
 
 
 Task = Annotated[Annotated[LanguageModelTask, Tag("language-model")] | Annotated[ImageTask, Tag("image-classification")]
-                 | Annotated[QuadraticTask, Tag("quadratic")] | Annotated[OwnTask, Tag("own")],
+                 | Annotated[QuadraticTask, Tag("quadratic")] | Annotated[PluginTask, Tag("plugin")],
                  _tagged("language-model")]

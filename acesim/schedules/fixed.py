@@ -58,14 +58,15 @@ class Fixed:
         return int(rng.integers(2**63))
 
     def enrolled(self, tier: NDArray[np.str_]) -> NDArray[np.bool_]:
-        """Return who may ever take part."""
-        return np.ones(tier.size, dtype=bool) if self.tier is None else tier == self.tier
+        """Return who may ever take part; PolicyError where that is nobody."""
+        chosen = np.ones(tier.size, dtype=bool) if self.tier is None else tier == self.tier
+        if not chosen.any():
+            raise PolicyError(f"tier = {self.tier}: no worker of the fleet is of this tier")
+        return chosen
 
     def plan(self, view: View, state: int) -> tuple[Plan, int]:
         """Return the plan of the next round."""
         enrolled = np.flatnonzero(self.enrolled(view.tier))
-        if enrolled.size == 0:
-            raise PolicyError(f"tier = {self.tier}: no worker of the fleet is of this tier")
         workers = view.tier.size
         plan = Plan(participants=sample(enrolled, self.fraction, (state, view.round)),
                     local_steps=np.full(workers, self.local_steps),

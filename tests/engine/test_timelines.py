@@ -60,7 +60,7 @@ def test_quorum_of_a_half_applies_what_is_late():
     """A: down 1, compute 1, up 1.  B: down 2, compute 2.25, up 2 -> 6.25.  One of two answers closes a round.
     B's, from model 0, closes round 1 with staleness 1; A's comes at 6.5 while the server steps (6.25 - 6.75), so it
     closes round 2 as soon as that is opened, at 6.75."""
-    played = play(run_to(6.7, Fixed(quorum=0.5)))
+    played = play(run_to(6.8, Fixed(quorum=0.5)))
     rows = [row for row in played.timeline() if row[0] not in ("figure", "evaluate")]
     assert rows == [
         ("plan", 3, 0, 0), ("download", 0, 0, 1), ("compute", 0, 1, 2), ("download", 1, 0, 2),
@@ -73,7 +73,7 @@ def test_quorum_of_a_half_applies_what_is_late():
 
 def test_quorum_of_a_half_learns_from_what_is_late():
     """Gradients x - 0 (A) and x - 8 (B), steps of a half: x1 = x0/2; x2 = x1 - (x0 - 8)/2 = 4; x3 = 4 - x1/2."""
-    setup = run_to(6.7, Fixed(quorum=0.5), centres=[0, 8])
+    setup = run_to(6.8, Fixed(quorum=0.5), centres=[0, 8])
     start = setup.task.initial(0)
     np.testing.assert_allclose(play(setup).outcome.model, 4 - start / 4, rtol=1e-6)
 
@@ -135,9 +135,9 @@ def test_an_asynchronous_server_answers_every_arrival():
     The server answers A's second while it is still busy with B's: 6.75 to 7.25."""
     played = play(run_to(10, Fixed(quorum=0.0)))
     uploads = [(event.node, event.start_s, event.end_s, event.staleness) for event in played.of("upload")]
-    assert uploads[:4] == [(0, 2, 3, 0), (1, 4.25, 6.25, 1), (0, 5.5, 6.5, 1), (0, 8.75, 9.75, 1)]
+    assert uploads[:4] == [(0, 2, 3, 0), (1, 4.25, 6.25, 1), (0, 5.5, 6.5, 1), (0, 9.25, 10.25, 0)]
     assert played.timeline("aggregate")[:4] == [
-        ("aggregate", 3, 3, 3.5), ("aggregate", 3, 6.25, 6.75), ("aggregate", 3, 6.75, 7.25), ("aggregate", 3, 9.75, 10.25)]
+        ("aggregate", 3, 3, 3.5), ("aggregate", 3, 6.25, 6.75), ("aggregate", 3, 6.75, 7.25), ("aggregate", 3, 10.25, 10.75)]
 
 
 def test_regions():

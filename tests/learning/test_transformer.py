@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from acesim.learning import layers
-from acesim.learning.transformer import CHUNK, Transformer
+from acesim.learning.flat import CHUNK
+from acesim.learning.transformer import Transformer
 from acesim.seam import size_of
 
 REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "validation" / "transformer"
@@ -158,7 +159,7 @@ def test_scores_do_not_depend_on_slices(transformer_spec, monkeypatch):
     model = Transformer(transformer_spec(), np.float64)
     parameters, tokens, targets = sample(model, 1, batch=9)
     whole, right = model.loss(parameters, tokens[0], targets[0])
-    monkeypatch.setattr("acesim.learning.transformer.SLICE", 1)
+    monkeypatch.setattr("acesim.learning.flat.SLICE", 1)
     one, same = model.loss(parameters, tokens[0], targets[0])
     assert np.allclose(whole, one, rtol=1e-12)
     assert np.array_equal(right, same)

@@ -1,0 +1,36 @@
+"""Holds a schedule's plan against what a plan must be, before anybody acts on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from acesim.scenario.errors import PolicyError
+from acesim.seam import Plan
+
+LATE = ("apply", "cancel", "to_residual")
+
+
+def check_plan(plan: Plan, round_number: int, names: Sequence[str]) -> None:
+    """Raise PolicyError, naming the round and the worker, for a plan that cannot be carried out.
+
+    names   [W] of the workers
+    """
+    where, rows = f"round {round_number}", np.asarray(plan.participants)
+    if not rows.size:
+        raise PolicyError(f"{where}: the plan names no participant; a round needs at least one")
+    if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(names) or (np.diff(rows) <= 0).any():
+        raise PolicyError(f"{where}: participants = {rows.tolist()}: must be row numbers of workers, ascending, none "
+                          f"twice, from 0 to {len(names) - 1}")
+    for row in rows.tolist():
+        if plan.local_steps[row] < 1:
+            raise PolicyError(f"{where}: worker {names[row]} was asked for {plan.local_steps[row]} local steps; a "
+                              "participant computes at least one")
+        if not (np.isfinite(plan.weights[row]) and plan.weights[row] > 0):
+            raise PolicyError(f"{where}: weight of worker {names[row]} = {plan.weights[row]}: must be finite and above "
+                              "zero; leave a worker that shall not count out of the participants")
+    if not 0 <= plan.quorum <= 1:
+        raise PolicyError(f"{where}: quorum = {plan.quorum}: must lie in [0, 1]; 1 is a barrier, 0 is asynchronous")
+    if plan.late not in LATE:
+        raise PolicyError(f"{where}: late = {plan.late}: must be one of {', '.join(LATE)}")

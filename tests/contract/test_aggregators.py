@@ -1,0 +1,105 @@
+"""One battery for every aggregator: what it makes of an inbox has the model's size and leaves the inbox alone."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+from acesim import aggregators
+from acesim.aggregators import Outer, weighted_mean
+from acesim.compressors import Dense, TopK, Uniform
+from acesim.learning.optimizers import SGD, AdamW, LearningRate
+from acesim.seam import Aggregator, Update
+
+P = 40
+RATE = LearningRate("linear", 0.1, 2, 20)
+AGGREGATORS = [Outer(SGD(), RATE), Outer(SGD(momentum=0.9, nesterov=True), RATE), Outer(AdamW(), RATE),
+               Outer(SGD(), LearningRate("constant", 1.0))]
+COMPRESSORS = [Dense(), Dense("bf16"), TopK(0.25), Uniform(4)]
+every = pytest.mark.parametrize("aggregator", AGGREGATORS, ids=range(len(AGGREGATORS)))
+each_compressor = pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda each: type(each).__name__)
+
+
+def inbox(compressor, count=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return [Update(row, compressor.encode(rng.standard_normal(P).astype(np.float32), None, rng, compressor.init(P))[0],
+                   float(rng.integers(1, 9)), 0) for row in range(count)]
+
+
+@each_compressor
+@every
+def test_size_type_and_finiteness_are_kept(aggregator, compressor):
+    model = np.linspace(-1, 1, P, dtype=np.float32)
+    state = aggregator.init(model)
+    for seed in range(3):
+        model, state = aggregator.step(model, inbox(compressor, seed=seed), compressor, state)
+        assert (model.shape, model.dtype) == ((P,), np.float32)
+        assert np.isfinite(model).all()
+        assert aggregator.update(state).shape == (P,)
+
+
+@each_compressor
+@every
+def test_nothing_it_is_given_is_changed(aggregator, compressor):
+    model, messages = np.linspace(-1, 1, P, dtype=np.float32), inbox(compressor)
+    before, copied = model.copy(), copy.deepcopy(messages)
+    state = aggregator.init(model)
+    kept = pickle.dumps(state)
+    aggregator.step(model, messages, compressor, state)
+    np.testing.assert_array_equal(model, before)
+    assert pickle.dumps(state) == kept
+    for message, original in zip(messages, copied, strict=True):
+        np.testing.assert_array_equal(compressor.decode(message.payload.body, P),
+                                      compressor.decode(original.payload.body, P))
+
+
+@every
+def test_no_update_no_step(aggregator):
+    """Zero in, zero out; AdamW's weight decay aside, which shrinks the model by itself."""
+    model = np.linspace(-1, 1, P, dtype=np.float32)
+    zero = [Update(0, Dense().encode(np.zeros(P, np.float32), None, None, ())[0], 1.0, 0)]
+    after, _ = aggregator.step(model, zero, Dense(), aggregator.init(model))
+    shrunk = 1 - RATE(0) * getattr(aggregator.optimizer, "weight_decay", 0.0)
+    np.testing.assert_allclose(after, model * shrunk, rtol=1e-6)
+
+
+@every
+def test_it_is_plain_data(aggregator):
+    assert isinstance(aggregator, Aggregator)
+    assert pickle.loads(pickle.dumps(aggregator)) == aggregator
+    assert min(aggregator.work()) >= 0
+    assert aggregator.memory_bytes(10 * P) > aggregator.memory_bytes(P) > 0
+
+
+@every
+def test_before_the_first_step_there_is_no_update(aggregator):
+    assert aggregator.update(aggregator.init(np.zeros(P, np.float32))) is None
+
+
+@each_compressor
+def test_the_mean_is_that_of_float64(compressor):
+    """k roundings of float32: |error| <= (k + 1) eps sum_k w_k |x_k|."""
+    messages = inbox(compressor, count=9)
+    weights = np.array([message.weight for message in messages])
+    rows = np.array([compressor.decode(message.payload.body, P) for message in messages], np.float64)
+    share = weights / weights.sum()
+    bound = 10 * np.finfo(np.float32).eps * (share @ np.abs(rows)) + 1e-30
+    assert (np.abs(weighted_mean(messages, compressor, P) - share @ rows) <= bound).all()
+
+
+@each_compressor
+def test_only_ratios_of_weights_count(compressor):
+    messages = inbox(compressor)
+    scaled = [message._replace(weight=4.0 * message.weight) for message in messages]
+    np.testing.assert_array_equal(weighted_mean(messages, compressor, P), weighted_mean(scaled, compressor, P))
+
+
+def test_equal_updates_are_their_own_mean():
+    same = [Update(row, Dense().encode(np.full(P, 2.5, np.float32), None, None, ())[0], 1.0 + row, 0) for row in range(8)]
+    np.testing.assert_allclose(weighted_mean(same, Dense(), P), 2.5, rtol=1e-6)
+
+
+def test_the_battery_misses_nobody():
+    members = {value for value in vars(aggregators).values() if isinstance(value, type) and hasattr(value, "step")}
+    assert {type(aggregator) for aggregator in AGGREGATORS} == members
