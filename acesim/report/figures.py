@@ -258,15 +258,19 @@ SWEPT = (("top1_percent", "Top-1 of the proxy (%)", 1.0), ("simulated_s", "Simul
 
 
 def bandwidth(table: pd.DataFrame, keys: Sequence[str]) -> Figure:
-    """Draw what a sweep found over its first key, a line a policy; a second key gives columns of panels."""
+    """Draw what a sweep found over its first key, a line a policy; a second key gives columns of panels.
+
+    What no run of the sweep has reached is left out.
+    """
+    swept = [row for row in SWEPT if table[row[0]].notna().any()]
     kinds = [None] if len(keys) == 1 else list(dict.fromkeys(table[keys[1]]))
     figure = _figure(7.2 if len(kinds) == 1 else 2.0 + 2.2 * len(kinds), 2.7 if len(kinds) == 1 else 6.0)
-    shape = (1, len(SWEPT)) if len(kinds) == 1 else (len(SWEPT), len(kinds))
+    shape = (1, len(swept)) if len(kinds) == 1 else (len(swept), len(kinds))
     panels = figure.subplots(*shape, squeeze=False, sharey="row" if len(kinds) > 1 else False, sharex=True)
     labels = list(dict.fromkeys(table["label"]))
     for column, kind in enumerate(kinds):
         chosen = table if kind is None else table[table[keys[1]] == kind]
-        for row, (name, title, scale) in enumerate(SWEPT):
+        for row, (name, title, scale) in enumerate(swept):
             panel = panels[0, row] if kind is None else panels[row, column]
             _sweep_lines(panel, chosen, keys[0], name, scale, labels)
             if kind is None or column == 0:
