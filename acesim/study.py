@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from acesim import fleet, learning
 from acesim import policies as recipes
 from acesim.engine import Outcome, Setup, simulate
+from acesim.network import tcp_of
 from acesim.network import topology as networks
 from acesim.records.manifest import Manifest, digest, final_figures, host_figures, plain
 from acesim.records.orders import Order, arrange, identity, orders_of
@@ -51,12 +52,12 @@ Runner = Callable[[Order], None]
 def prepare(order: Order) -> Setup:
     """Build the world of a run: its data, network and fleet from the seed, its policy from the recipe."""
     scenario, spec = order.scenario, order.policy
-    task = learning.build(scenario.task, _tiers(scenario), order.seed)
+    task = learning.build(scenario.task, _tiers(scenario), order.seed, order.plugins)
     info = recipes.model_info(scenario, task)
     policy = recipes.build(spec.name, info, spec.parameters, order.plugins)
     topology = networks.build(scenario.workers, scenario.network, order.seed)
     return Setup(policy, info, task, topology, fleet.build(scenario, info.nominal_size, order.seed), scenario.stop,
-                 order.seed)
+                 order.seed, tcp=tcp_of(scenario.network), timeout_s=scenario.servers.timeout_s)
 
 
 def run_one(order: Order) -> None:
@@ -70,7 +71,8 @@ def run_one(order: Order) -> None:
         write_json(order.folder / PROGRESS, plain(row._asdict()))
 
     outcome = simulate(setup, writer, keep_progress)
-    page = {**identity(order), **_figures(setup, memory, outcome, writer.metrics), **host_figures(started_s)}
+    page = {**identity(order), **_figures(setup, memory, outcome, writer.metrics), **_costs(order.scenario, outcome),
+            **host_figures(started_s)}
     writer.close(Manifest(status="done", **page).document(), outcome.model)
 
 
@@ -89,6 +91,13 @@ def _figures(setup: Setup, memory: fleet.Memory, outcome: Outcome, metrics: Sequ
     }
 
 
+def _costs(scenario: Scenario, outcome: Outcome) -> dict[str, float]:
+    """Return what the run cost: downloads that were cut short left the cloud, too, and are billed."""
+    left = outcome.totals["egress_bytes"] + outcome.totals.get("lost_egress_bytes", 0)
+    return {"egress_cost": fleet.price_list(scenario.prices).cost(left),
+            "carbon_kg": outcome.totals["energy_joules"] * scenario.grid.intensity_kg_per_joule}
+
+
 def _tiers(scenario: Scenario) -> list[str]:
     return [group.tier for group in scenario.workers for _ in range(group.count)]
 
@@ -104,7 +113,10 @@ def read_scenario(scenario: str | Path | Scenario, overrides: Sequence[str] = ()
     def check_memory(loaded: Scenario) -> Iterator[Problem]:
         return _memory_problems(loaded, plugins)
 
-    checks = (check_policies, fleet.check, learning.check, check_memory)
+    def check_task(loaded: Scenario) -> Iterator[Problem]:
+        return learning.check(loaded, plugins)
+
+    checks = (check_policies, fleet.check, check_task, check_memory)
     if not isinstance(scenario, Scenario):
         return load_scenario(scenario, overrides, checks)
     problems = [problem for check in checks for problem in check(scenario)]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from acesim.engine import Outcome, Setup, simulate
-from acesim.fleet import Device, Fleet
+from acesim.fleet import Fleet, device
 from acesim.fleet.energy import Radio
 from acesim.learning.tasks import Quadratic
 from acesim.network.topology import Topology
@@ -107,7 +107,8 @@ def language(files, **changes):
             "optimizer": {"learning_rate": 0.02, "warm_up": "2 rounds"}} | changes
 
 
-def small_scenario(*, task=None, cloud=2, edge=4, epochs=2, stop=None, network=None, nominal=None, policies=("full-sync",)):
+def small_scenario(*, task=None, cloud=2, edge=4, epochs=2, stop=None, network=None, nominal=None,
+                   policies=("full-sync",)):
     """Return a scenario of a few workers and a few rounds; sections as in YAML."""
     groups_ = [{"name": "cloud", "count": cloud, "device": "a100", "access": {"kind": "datacenter"}},
                {"name": "edge", "count": edge, "device": "n100", "access": EDGE}]
@@ -132,12 +133,13 @@ FREE = math.inf
 
 def hand_device(bytes_per_s=FREE):
     """A device that needs 1 / bytes_per_s for a byte of declared work, nothing for arithmetic, and no power."""
-    return Device("by hand", "", math.inf, bytes_per_s, math.inf, math.inf, 0.0, 0.0, 0.0, "", "")
+    return replace(device("n100"), name="by hand", flops_per_s=math.inf, memory_bytes_per_s=bytes_per_s, jitter=0.0,
+                   idle_w=0.0, busy_w=0.0)
 
 
-def hand_setup(policy, *, up, down, step_s, latency_s=0.0, header=100, nominal=100, size=4, rounds=2, stop=None, centres=0.0,
-               worker_device=None, cloud_device=None, region_device=None, region_of=None, region_up=(), region_down=(),
-               region_latency_s=0.0, steps_per_epoch=None, seed=0):
+def hand_setup(policy, *, up, down, step_s, latency_s=0.0, header=100, nominal=100, size=4, rounds=2, stop=None,
+               centres=0.0, worker_device=None, cloud_device=None, region_device=None, region_of=None, region_up=(),
+               region_down=(), region_latency_s=0.0, steps_per_epoch=None, seed=0):
     """Return a world of W workers on links of their own.
 
     up, down, step_s   [W] bytes/s, bytes/s, s;  latency_s  one way, a number or [W]
@@ -156,19 +158,22 @@ def hand_setup(policy, *, up, down, step_s, latency_s=0.0, header=100, nominal=1
                      steps_per_epoch or rounds, None)
     devices = ([worker_device or hand_device()] * workers + [region_device or hand_device()] * regions
                + [cloud_device or hand_device()])
-    fleet = Fleet(tuple(devices), (NOWHERE,) * workers, ("edge",) * workers, np.array(step_s, float),
-                  np.ones(workers, np.int64), seed)
-    rates = [rate for pair in zip(up, down, strict=True) for rate in pair]
-    rates += [rate for pair in zip(region_up, region_down, strict=True) for rate in pair]
-    own_up, own_down = [(2 * k,) for k in range(workers)], [(2 * k + 1,) for k in range(workers)]
-    far_up = tuple((2 * (workers + r),) for r in range(len(region_up))) or ((0,),)
-    far_down = tuple((2 * (workers + r) + 1,) for r in range(len(region_up))) or ((1,),)
-    near_s, far_s = np.broadcast_to(float(latency_s) if np.isscalar(latency_s) else np.array(latency_s), workers), \
-        np.full(regions, float(region_latency_s))
+    fleet = Fleet(devices=tuple(devices), radios=(NOWHERE,) * workers, group=("edge",) * workers,
+                  step_s=np.array(step_s, float), tokens=np.ones(workers, np.int64), seed=seed)
+    rates = [*zip(up, down, strict=True), *zip(region_up, region_down, strict=True)]
+    own_up, own_down = tuple((2 * k,) for k in range(workers)), tuple((2 * k + 1,) for k in range(workers))
+    first = 2 * workers if len(region_up) else 0  # a star has no links of regions
+    near_s, far_s = np.broadcast_to(latency_s, workers).astype(float), np.full(regions, float(region_latency_s))
     topology = Topology(
-        tuple(constant(rate) for rate in rates), tuple(f"link {row}" for row in range(len(rates))),
-        tuple(f"edge-{row}" for row in range(workers)), regions,
-        np.array(region_of if region_of is not None else [0] * workers), tuple(own_up), tuple(own_down), tuple(own_up),
-        tuple(own_down), far_up, far_down, near_s, near_s, near_s, near_s, far_s, far_s, np.array(up, float),
-        np.array(down, float), header)
-    return Setup(policy, info, task, topology, fleet, stop or Stop(epochs=rounds / (steps_per_epoch or rounds)), seed)
+        links=tuple(constant(rate) for pair in rates for rate in pair),
+        link_names=tuple(f"link {row}" for row in range(2 * len(rates))),
+        worker_names=tuple(f"edge-{row}" for row in range(workers)), regions=regions,
+        region_of=np.array(region_of if region_of is not None else [0] * workers), message_header_bytes=header,
+        up_route=own_up, down_route=own_down, up_to_region=own_up, down_from_region=own_down,
+        region_up=tuple((first + 2 * r,) for r in range(regions)),
+        region_down=tuple((first + 2 * r + 1,) for r in range(regions)),
+        up_latency_s=near_s, down_latency_s=near_s, up_to_region_latency_s=near_s, down_from_region_latency_s=near_s,
+        region_up_latency_s=far_s, region_down_latency_s=far_s,
+        up_mean_bytes_per_s=np.array(up, float), down_mean_bytes_per_s=np.array(down, float))
+    stop = stop or Stop(epochs=rounds / (steps_per_epoch or rounds))
+    return Setup(policy=policy, info=info, task=task, topology=topology, fleet=fleet, stop=stop, seed=seed)

@@ -8,7 +8,7 @@ import numpy as np
 
 from acesim.engine.agenda import LAST, Agenda
 from acesim.engine.ledger import Ledger
-from acesim.network.flows import Flows
+from acesim.network.transport import Transport
 from acesim.seam import Payload, Vector, Wire
 
 
@@ -66,7 +66,7 @@ class Carrier:
     flow, so the number of flows does not grow with the number of buckets.
     """
 
-    def __init__(self, flows: Flows, agenda: Agenda, ledger: Ledger) -> None:
+    def __init__(self, flows: Transport, agenda: Agenda, ledger: Ledger) -> None:
         self.flows, self._agenda, self._ledger = flows, agenda, ledger
         self.messages: dict[int, Message] = {}
         self._sizes: dict[int, float] = {}
@@ -99,7 +99,8 @@ class Carrier:
             message.start_s = now_s
         self._sizes[key] = nbytes
         self._ledger.hand(nbytes, message.route)
-        self.flows.start(key, nbytes, message.route, now_s)
+        more = message.next_part < len(message.parts)
+        self.flows.start(key, nbytes, message.route, now_s, rtt_s=2 * message.latency_s, more=more)
         self._unsettle()
 
     def finish(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from acesim.engine.cohort import CHUNK
 from acesim.fleet.fleet import Fleet
+from acesim.network.tcp import Tcp
 from acesim.network.topology import Topology
 from acesim.records.rows import Event, MetricRow
 from acesim.seam import ModelInfo, TreePolicy, Vector
@@ -36,6 +37,8 @@ class Setup:
     seed           of all randomness
     chunk          workers whose gradients are taken together; changes nothing but speed
     rounds         end after so many rounds of the cloud, whatever `stop` says; None: no such limit
+    tcp            how bytes are moved; None: as a fluid
+    timeout_s      how long a server waits for its quorum before it goes on with what it has; None: for ever
     """
 
     policy: TreePolicy
@@ -47,6 +50,8 @@ class Setup:
     seed: int
     chunk: int = CHUNK
     rounds: int | None = None
+    tcp: Tcp | None = None
+    timeout_s: float | None = None
 
 
 class Outcome(NamedTuple):

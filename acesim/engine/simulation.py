@@ -25,7 +25,7 @@ from acesim.engine.setup import Outcome, Setup, Sink
 from acesim.engine.state import Progress, Server, Worker, average
 from acesim.engine.world import World
 from acesim.fleet.fleet import FORWARD_SHARE
-from acesim.network.flows import Flows
+from acesim.network.transport import carrying
 from acesim.records.rows import MetricRow
 from acesim.scenario.errors import PolicyError
 from acesim.scenario.streams import stream
@@ -40,7 +40,7 @@ class Simulation:
         self.world = World(setup)
         self.agenda = Agenda(self._play)
         self.ledger = Ledger(len(setup.topology.links))
-        self.carrier = Carrier(Flows(setup.topology.links), self.agenda, self.ledger)
+        self.carrier = Carrier(carrying(setup.topology.links, setup.tcp), self.agenda, self.ledger)
         self.cohort = Cohort(setup.task, self.policy.local, setup.chunk)
         self.print = TrainingPrint()
         enrolled = self.policy.schedule.enrolled(self.world.tier)

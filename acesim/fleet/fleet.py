@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.fleet.devices import Device, device
+from acesim.fleet import calibration
+from acesim.fleet.devices import Device, chosen, devices, members
 from acesim.fleet.energy import Radio, radio
+from acesim.fleet.phases import Renewal, stretched
+from acesim.fleet.presence import Presence, of_group
 from acesim.scenario.streams import stream
 from acesim.seam import Work
 
 if TYPE_CHECKING:
-    from acesim.scenario.schema import Scenario
+    from acesim.scenario.schema import Scenario, WorkerGroup
 
 FLOPS_PER_PARAMETER_AND_TOKEN = 6  # forward 2, backward 4: dense language models
 RECOMPUTE = 4 / 3  # activation checkpointing runs the forward pass twice: 8 instead of 6
 FORWARD_SHARE = 1 / 3  # of a step's time; the backward pass is the rest
 _BLOCK = 256
+_OF_WORKER, _TAIL, _SLOW = 1 << 24, 1 << 25, 1 << 26  # first blocks of the compute stream, beside those of the jitter
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How the times of a worker's steps vary beside their jitter.
+
+    share, tail   this share of steps takes Pareto(tail) times as long, at least 1
+    slow, factor  while the one is on, steps take `factor` as long
+    """
+
+    share: float = 0.0
+    tail: float = 1.5
+    slow: Renewal | None = None
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,8 @@ class Fleet:
     step_s        [W] time of one nominal local step, without jitter
     tokens        [W] tokens of one nominal local step
     seed          of the run: it drives the jitter, step by step, alike for every policy
+    variations    [W], or () where nothing varies but by jitter
+    presence      [W] when each is there, or () where all always are; None: always
     """
 
     devices: tuple[Device, ...]
@@ -43,14 +63,27 @@ class Fleet:
     step_s: NDArray[np.float64]
     tokens: NDArray[np.int64]
     seed: int
+    variations: tuple[Variation, ...] = ()
+    presence: tuple[Presence | None, ...] = ()
 
-    def compute_s(self, worker: int, first_step: int, steps: int) -> NDArray[np.float64]:
-        """Return the times of local steps first_step .. first_step + steps - 1 of a worker [steps]."""
+    def compute_s(self, worker: int, first_step: int, steps: int, start_s: float = 0.0) -> NDArray[np.float64]:
+        """Return the times of local steps first_step .. first_step + steps - 1 of a worker that begins at start_s."""
         wanted = range(first_step, first_step + steps)
         jitter = [_jitter(self.seed, worker, step // _BLOCK, self.devices[worker].jitter)[step % _BLOCK]
                   for step in wanted]
         times: NDArray[np.float64] = self.step_s[worker] * np.array(jitter)
-        return times
+        return self._varied(times, worker, wanted, start_s) if self.variations else times
+
+    def _varied(self, times_s: NDArray[np.float64], worker: int, wanted: Sequence[int],
+                start_s: float) -> NDArray[np.float64]:
+        variation = self.variations[worker]
+        if variation.share:
+            share, tail = variation.share, variation.tail
+            times_s = times_s * [_tail(self.seed, worker, step // _BLOCK, share, tail)[step % _BLOCK]
+                                 for step in wanted]
+        if variation.slow is None:
+            return times_s
+        return np.array(stretched(variation.slow, variation.factor, start_s, times_s.tolist()))
 
     def work_s(self, who: int, work: Work, entries: int) -> float:
         """Return the time of declared work on `entries` entries: memory and arithmetic one after the other."""
@@ -67,16 +100,68 @@ def _jitter(seed: int, worker: int, block: int, spread: float) -> NDArray[np.flo
     return factors
 
 
+@lru_cache(maxsize=4096)
+def _tail(seed: int, worker: int, block: int, share: float, tail: float) -> NDArray[np.float64]:
+    """Factors of one block of steps: 1, or Pareto(tail) for `share` of them."""
+    rng = stream(seed, "compute", worker, _TAIL + block)
+    hit, drawn = rng.random(_BLOCK) < share, 1.0 + rng.pareto(tail, _BLOCK)
+    factors: NDArray[np.float64] = np.where(hit, drawn, 1.0)
+    return factors
+
+
 def build(scenario: Scenario, parameters: int, seed: int) -> Fleet:
     """Return the fleet of a scenario; parameters: P_nominal."""
     groups = [group for group in scenario.workers for _ in range(group.count)]
-    servers = [scenario.servers.region.device] * scenario.network.regions + [scenario.servers.cloud.device] * 2
-    devices = tuple(device(name) for name in [group.device for group in groups] + servers)
+    firsts = np.cumsum([0, *(group.count for group in scenario.workers)]).tolist()
+    measured = {} if scenario.calibration is None else calibration.read(scenario.calibration)
+    workers = [_own(device, group, measured) for group in scenario.workers for device in members(group)]
+    servers = [chosen(scenario.servers.region.device)] * scenario.network.regions \
+        + [chosen(scenario.servers.cloud.device)] * 2
     tokens = np.array([scenario.nominal.tokens(group) for group in groups], dtype=np.int64)
     recompute = [RECOMPUTE if scenario.nominal.checkpoints(group) else 1.0 for group in groups]
     flops = FLOPS_PER_PARAMETER_AND_TOKEN * parameters * tokens * np.array(recompute)
-    return Fleet(devices, tuple(radio(group.access.kind) for group in groups), tuple(group.name for group in groups),
-                 flops / np.array([each.flops_per_s for each in devices[: len(groups)]]), tokens, seed)
+    step_s = flops / np.array([each.flops_per_s for each in workers])
+    for row, (group, device) in enumerate(zip(groups, workers, strict=True)):
+        found = _measured(device, group, measured)
+        step_s[row] = (step_s[row] if found is None else found) * _straggling(group, row, seed)
+    varied = any(group.compute.stragglers.share or group.compute.slow_phases for group in scenario.workers)
+    present = [each for group, first in zip(scenario.workers, firsts[:-1], strict=True)
+               for each in of_group(group, first, seed)]
+    return Fleet((*workers, *servers), tuple(radio(group.access.kind) for group in groups),
+                 tuple(group.name for group in groups), step_s, tokens, seed,
+                 tuple(_variation(group, row, seed) for row, group in enumerate(groups)) if varied else (),
+                 tuple(present) if any(each is not None for each in present) else ())
+
+
+def _own(device: Device, group: WorkerGroup, measured: Mapping[str, calibration.Measured]) -> Device:
+    """Return a worker's device with its own jitter: the scenario's, else what was measured, else the profile's."""
+    found = measured.get(group.name) or measured.get(device.name)
+    jitter = group.compute.jitter if group.compute.jitter is not None else found.jitter if found else None
+    return device if jitter is None else replace(device, jitter=jitter)
+
+
+def _measured(device: Device, group: WorkerGroup, measured: Mapping[str, calibration.Measured]) -> float | None:
+    """Return a measured time of a step, for the FLOP/s of a worker that differs from its profile."""
+    if group.name in measured:
+        return measured[group.name].step_s * chosen(group.device).flops_per_s / device.flops_per_s
+    if device.name in measured:
+        return measured[device.name].step_s * devices()[device.name].flops_per_s / device.flops_per_s
+    return None
+
+
+def _straggling(group: WorkerGroup, row: int, seed: int) -> float:
+    """Return how many times as long as others a worker always takes: log-normal of mean 1."""
+    spread = group.compute.stragglers.spread
+    normal = stream(seed, "compute", row, _OF_WORKER).standard_normal() if spread else 0.0
+    return math.exp(spread * normal - spread**2 / 2)
+
+
+def _variation(group: WorkerGroup, row: int, seed: int) -> Variation:
+    stragglers, slow = group.compute.stragglers, group.compute.slow_phases
+    if slow is None:
+        return Variation(stragglers.share, stragglers.tail)
+    phases = Renewal(slow.last_s, slow.every_s, seed, "compute", row, _SLOW, begins_on=False)
+    return Variation(stragglers.share, stragglers.tail, phases, slow.factor)
 
 
 def dense_round_rho(fleet: Fleet, up_bytes_per_s: Sequence[float], down_bytes_per_s: Sequence[float],

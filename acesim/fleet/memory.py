@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from acesim.fleet.devices import device
+from acesim.fleet.devices import chosen, members
 from acesim.scenario.errors import Problem, ScenarioError
 from acesim.seam import TreePolicy
 
@@ -59,7 +59,7 @@ def memory(scenario: Scenario, policy: TreePolicy, parameters: int) -> Memory:
     nominal, held = scenario.nominal, float(policy.memory_bytes("worker", parameters, 0))
     workers = {}
     for group in scenario.workers:
-        room = device(group.device).memory_bytes - held
+        room = min(each.memory_bytes for each in members(group)) - held
         workers[group.name] = held + _activations(nominal, group, pieces(nominal, group, room))
     count = sum(group.count for group in scenario.workers)
     in_regions = policy.tree == "regions"
@@ -75,17 +75,18 @@ def memory(scenario: Scenario, policy: TreePolicy, parameters: int) -> Memory:
 
 def _too_large(scenario: Scenario, needed: Memory, held: float) -> Iterator[Problem]:
     for row, group in enumerate(scenario.workers):
-        has, needs = device(group.device).memory_bytes, needed.workers[group.name]
+        smallest, needs = min(members(group), key=lambda each: each.memory_bytes), needed.workers[group.name]
+        has = smallest.memory_bytes
         if needs > has:
             remedy = "a smaller nominal model, a policy with less state" if held > has else \
                 "checkpointing: {edge: true}, a larger micro_batch, fewer tokens_per_step"
-            yield Problem(("workers", row, "device"), group.device, f"has {has / 1e9:.1f} GB, but the policy needs "
+            yield Problem(("workers", row, "device"), smallest.name, f"has {has / 1e9:.1f} GB, but the policy needs "
                           f"{needs / 1e9:.1f} GB ({held / 1e9:.1f} of it apart from activations); take {remedy}, or a "
                           "device with more memory")
     for role, needs in (("region", needed.region), ("cloud", needed.cloud)):
-        name = getattr(scenario.servers, role).device
-        if needs > device(name).memory_bytes:
-            yield Problem(("servers", role, "device"), name, f"has {device(name).memory_bytes / 1e9:.1f} GB, but the "
+        server = chosen(getattr(scenario.servers, role).device)
+        if needs > server.memory_bytes:
+            yield Problem(("servers", role, "device"), server.name, f"has {server.memory_bytes / 1e9:.1f} GB, but the "
                           f"policy's server needs {needs / 1e9:.1f} GB; take a device with more memory, a smaller "
                           "nominal model, or a policy whose server keeps less per worker (a lossless downlink keeps "
                           "nothing)")

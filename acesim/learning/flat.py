@@ -53,8 +53,9 @@ def place(rows: Sequence[Row]) -> tuple[Tensor, ...]:
     [6, 10]
     """
     tensors: list[Tensor] = []
-    for name, shape, *facts in rows:
-        tensors.append(Tensor(name, shape, tensors[-1].stop if tensors else 0, *facts))
+    for name, shape, kind, depth, fan_in, spread in rows:
+        start = tensors[-1].stop if tensors else 0
+        tensors.append(Tensor(name, shape, start, kind, depth, fan_in, spread))
     return tuple(tensors)
 
 

@@ -59,6 +59,21 @@ def blocks(learning_rate: float | Array, steps: Array, arrays: Sequence[Array]) 
             yield Block(float(rate), int(count), [matrix[row, start:start + BLOCK] for matrix in matrices])
 
 
+def clipped(gradient: Array, norm: float | None) -> Array:
+    """Shorten each worker's gradient to the given Euclidean norm where it is longer; None leaves all as they are.
+
+    source   Pascanu et al. 2013, arXiv:1211.5063.  Differs from PyTorch: exact, without its 1e-6.
+
+    >>> clipped(np.array([[3.0, 4.0], [0.3, 0.4]]), 1.0)
+    array([[0.6, 0.8],
+           [0.3, 0.4]])
+    """
+    if norm is None:
+        return gradient
+    lengths = np.sqrt(np.sum(np.square(gradient, dtype=np.float64), axis=-1, keepdims=True))
+    return np.asarray(gradient * (norm / np.maximum(lengths, norm)).astype(gradient.dtype))
+
+
 class AdamWState(NamedTuple):
     """Steps done, running means of the gradient and of its square, and (amsgrad) the largest of these."""
 
@@ -78,6 +93,7 @@ class AdamW:
     betas         (b1, b2)
     weight_decay  decoupled; with decoupled=False it is added to the gradient instead (Adam with L2)
     amsgrad       v in the denominator is the largest seen so far
+    clip_norm     a longer gradient is shortened to this first; None: none is
     source        Loshchilov & Hutter 2019, arXiv:1711.05101; order of operations as in PyTorch
 
     >>> rule = AdamW()
@@ -91,6 +107,7 @@ class AdamW:
     weight_decay: float = 0.01
     amsgrad: bool = False
     decoupled: bool = True
+    clip_norm: float | None = None
 
     def init(self, size: int, dtype: Any = np.float32) -> AdamWState:
         """Return zeros."""
@@ -100,6 +117,7 @@ class AdamW:
     def step(self, parameters: Array, gradient: Array, learning_rate: float | Array,
              state: AdamWState) -> tuple[Array, AdamWState]:
         """Return (the next parameters, state)."""
+        gradient = clipped(gradient, self.clip_norm)
         # One allocation large enough for large pages: mapping small ones would cost twice the arithmetic.
         after, mean, square = np.empty((3, *parameters.shape), parameters.dtype)
         peak = state.peak.copy()
@@ -154,8 +172,9 @@ class SGD:
     g = g + weight_decay x;  u = g at the first step, then momentum u + (1 - dampening) g
     x = x - learning_rate u, or with nesterov x - learning_rate (g + momentum u)
 
-    source   Sutskever et al. 2013, in PyTorch's form: the learning rate multiplies the velocity, not what is
-             added to it
+    clip_norm   a longer gradient is shortened to this first; None: none is
+    source      Sutskever et al. 2013, in PyTorch's form: the learning rate multiplies the velocity, not what is
+                added to it
 
     >>> rule = SGD(momentum=0.5)
     >>> x, state = rule.step(np.array([1.]), np.array([2.]), 0.1, rule.init(1, np.float64))
@@ -167,6 +186,7 @@ class SGD:
     nesterov: bool = False
     weight_decay: float = 0.0
     dampening: float = 0.0
+    clip_norm: float | None = None
 
     def init(self, size: int, dtype: Any = np.float32) -> SGDState:
         """Return zeros."""
@@ -176,6 +196,7 @@ class SGD:
              state: SGDState) -> tuple[Array, SGDState]:
         """Return (the next parameters, state)."""
         velocity = np.empty_like(state.velocity)
+        gradient = clipped(gradient, self.clip_norm)
         if self.weight_decay:
             gradient = gradient + self.weight_decay * parameters
         if self.momentum:
@@ -200,9 +221,11 @@ class SGD:
 class LearningRate:
     """The learning rate of a step: linear warm-up from peak / warm_up to peak, then the schedule.
 
-    schedule   "constant", "linear" or "cosine"
+    schedule   "constant", "linear", "cosine" or "step"
     warm_up    steps
     total      steps of the run; linear and cosine schedules reach 0 there and stay at it
+    drops      where a step schedule multiplies the rate by `factor`, in shares of what follows the warm-up
+    source     of the usual drops: He et al. 2016, arXiv:1512.03385, section 4.2 (32k and 48k of 64k steps)
 
     >>> rate = LearningRate("linear", peak=1.0, warm_up=2, total=6)
     >>> [rate(step) for step in range(6)]
@@ -213,10 +236,12 @@ class LearningRate:
     peak: float
     warm_up: int = 0
     total: int = 1
+    drops: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.schedule not in ("constant", "linear", "cosine"):
-            raise ValueError(f"schedule = {self.schedule}: must be constant, linear or cosine")
+        if self.schedule not in ("constant", "linear", "cosine", "step"):
+            raise ValueError(f"schedule = {self.schedule}: must be constant, linear, cosine or step")
 
     def __call__(self, step: float) -> float:
         """Return the rate of a step, counted from 0."""
@@ -225,15 +250,17 @@ class LearningRate:
         done = min(1.0, (step - self.warm_up) / max(1, self.total - self.warm_up))
         if self.schedule == "linear":
             return self.peak * (1 - done)
+        if self.schedule == "step":
+            return self.peak * self.factor ** sum(done >= drop for drop in self.drops)
         return self.peak * (1 + math.cos(math.pi * done)) / 2 if self.schedule == "cosine" else self.peak
 
 
 def build_optimizer(spec: OptimizerSpec) -> AdamW | SGD:
     """Return the rule a scenario asks for; raises ValueError when there is none of that name."""
     if spec.name == "adamw":
-        return AdamW(spec.betas, spec.eps, spec.weight_decay)
+        return AdamW(spec.betas, spec.eps, spec.weight_decay, clip_norm=spec.clip_norm)
     if spec.name == "sgd":
-        return SGD(spec.momentum, spec.nesterov, spec.weight_decay)
+        return SGD(spec.momentum, spec.nesterov, spec.weight_decay, clip_norm=spec.clip_norm)
     raise ValueError(f"optimizer.name = {spec.name}: must be adamw or sgd")
 
 

@@ -1,19 +1,18 @@
-"""Tasks: what is trained, on which data, and how it is scored.  A task knows workers by row number, no time.
-
-Everything a task gives is a pure function of the scenario, the seed, the worker and the step: no policy, no
-order of calls and no neighbour in a chunk can change a batch or a gradient.
-"""
+"""Tasks: what is trained, on which data, and how it is scored.  A task knows workers by row number, no time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from acesim.learning import corpus, ngrams
+from acesim.learning import corpus, ngrams, plugins
+from acesim.learning.classification import ImageClassification
+from acesim.learning.contract import STEPS_PER_BLOCK, Array, Draws, Ids, Scores, Task, bounded_exp, mean_of
 from acesim.learning.transformer import Transformer
 from acesim.scenario.errors import Problem, ScenarioError
 from acesim.scenario.streams import stream
@@ -21,79 +20,29 @@ from acesim.seam import Generator, Group, Shapes, Vector
 
 if TYPE_CHECKING:
     from acesim.scenario.schema import LanguageModelTask, QuadraticTask, Scenario
-
-Array = NDArray[Any]
-Ids = NDArray[np.int64]
-
-STEPS_PER_BLOCK = 256
-"""Steps of one worker that are drawn from one random stream."""
+    from acesim.scenario.schema import Task as TaskSpec
 
 
-class Scores(NamedTuple):
-    """How good a model is on held-out data; figures of a tier without held-out data are NaN.
-
-    perplexity   exp(loss_nats)
-    scored       predictions that were scored
-    """
-
-    loss_nats: float
-    top1_percent: float
-    perplexity: float
-    cloud_loss_nats: float
-    edge_loss_nats: float
-    cloud_top1_percent: float
-    edge_top1_percent: float
-    scored: int
-
-
-class Task(Protocol):
-    """What the engine asks of a task; C rows are the workers of one call, in the order they were named."""
-
-    size: int
-    shapes: Shapes
-    groups: tuple[Group, ...]
-    examples: Ids
-    fingerprint: str
-
-    def initial(self, seed: int) -> Vector:
-        """Return the initial parameters, float32 [P]."""
-
-    def batches(self, workers: Sequence[int], step: Sequence[int]) -> Any:
-        """Return the stacked batches of some workers, each at its own step."""
-
-    def gradient(self, parameters: Array, batch: Any, out: Array | None = None) -> tuple[Array, Array]:
-        """Return (gradients [C, P], losses float64 [C]); parameters are [P] or [C, P]."""
-
-    def evaluate(self, parameters: Array) -> Scores:
-        """Score one model."""
-
-    def evaluate_each(self, parameters: Sequence[Array]) -> Scores:
-        """Score W models, each on an equal part of what `evaluate` scores."""
-
-    def yardsticks(self) -> dict[str, float]:
-        """Return what simple models reach on what `evaluate` scores."""
-
-    def reference(self) -> Task:
-        """Return the same task in float64."""
-
-
-def build(spec: LanguageModelTask | QuadraticTask, tiers: Sequence[str], seed: int) -> Task:
+def build(spec: TaskSpec, tiers: Sequence[str], seed: int, plugin_files: Sequence[str | Path] = ()) -> Task:
     """Return the task of a scenario.
 
-    tiers   "cloud" or "edge" for each worker, by row number
-    raises  ScenarioError when the corpus is missing or too small; ValueError when there is no such kind
+    tiers          "cloud" or "edge" for each worker, by row number
+    plugin_files   Python files with TASKS = {"name": builder}, for tasks of kind plugin
+    raises         ScenarioError when the data is missing, too small or not as it should be, or when there is no such
+                   plug-in; ValueError when there is no such kind
     """
-    if spec.kind == "language-model":
-        return LanguageModel(spec, tiers, seed)
-    if spec.kind == "quadratic":
-        return Quadratic(spec, tiers, seed)
-    raise ValueError(f"task.kind = {spec.kind}: must be language-model or quadratic")
+    if spec.kind == "plugin":
+        return plugins.build(spec, tiers, seed, plugin_files)
+    if spec.kind not in KINDS:
+        raise ValueError(f"task.kind = {spec.kind}: must be {', '.join(KINDS)} or plugin")
+    return KINDS[spec.kind](spec, tiers, seed)
 
 
-def check(scenario: Scenario) -> Iterator[Problem]:
+def check(scenario: Scenario, plugin_files: Sequence[str | Path] = ()) -> Iterator[Problem]:
     """Read the data of a scenario, and name what is wrong with it."""
+    tiers = [group.tier for group in scenario.workers for _ in range(group.count)]
     try:
-        build(scenario.task, [group.tier for group in scenario.workers for _ in range(group.count)], 0)
+        build(scenario.task, tiers, 0, plugin_files)
     except ScenarioError as error:
         yield from error.problems
 
@@ -106,22 +55,6 @@ def reference_gradient(task: Task, parameters: Array, workers: Sequence[int],
     pairs = [exact.gradient(row, exact.batches([worker], [at]))
              for row, worker, at in zip(rows, workers, step, strict=True)]
     return np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
-
-
-class Draws:
-    """Random numbers of each worker and step, drawn in blocks of steps; each worker's last block is kept."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self._blocks: dict[int, tuple[int, Array]] = {}
-
-    def __call__(self, worker: int, step: int, draw: Any) -> Array:
-        """Return row `step` of the blocks that `draw(generator)` makes: [STEPS_PER_BLOCK, ...]."""
-        block, row = divmod(step, STEPS_PER_BLOCK)
-        kept = self._blocks.get(worker)
-        if kept is None or kept[0] != block:
-            kept = self._blocks[worker] = (block, draw(stream(self.seed, "data", worker, block)))
-        return np.asarray(kept[1][row])
 
 
 class Batch(NamedTuple):
@@ -314,11 +247,6 @@ class Quadratic:
         return {}
 
 
-def mean_of(values: Array) -> float:
-    """Return the mean, or NaN where there is nothing to average."""
-    return float(values.mean()) if values.size else math.nan
-
-
-def bounded_exp(loss: float) -> float:
-    """Return exp(loss), at most the largest float."""
-    return math.exp(min(loss, 709.0))
+KINDS: Mapping[str, Callable[[Any, Sequence[str], int], Task]] = MappingProxyType({
+    "language-model": LanguageModel, "image-classification": ImageClassification, "quadratic": Quadratic})
+"""The tasks that come with acesim."""

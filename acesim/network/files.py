@@ -1,10 +1,11 @@
-"""Trace files: CSV with the columns t_s,down_mbps[,up_mbps], a row where the rates change."""
+"""Recordings, and the two formats of columns: CSV with units, and seconds with Mbit/s as Pensieve has them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 
 from acesim.network.traces import End, Rates, Trace, cut, resample, turned
 from acesim.scenario.errors import TraceError
-from acesim.scenario.units import from_mbps
+from acesim.scenario.units import from_mbps, to_mbps
 
-COLUMNS = ("t_s", "down_mbps", "up_mbps")
+TIMES: Mapping[str, float] = MappingProxyType({"s": 1.0, "ms": 1e-3})
+MBPS: Mapping[str, float] = MappingProxyType({"bps": 1e-6, "kbps": 1e-3, "mbps": 1.0, "gbps": 1e3})
 FASTEST_MBPS = 1e6
 """A terabit per second: above it the column is taken to hold another unit."""
 
@@ -22,7 +24,7 @@ FASTEST_MBPS = 1e6
 class Recording(NamedTuple):
     """What a trace file holds.
 
-    file      its name
+    file      its name; path#name for one of several in a file
     edges_s   float64 [N + 1]; the last row is held as long as the one before it
     down, up  float64 [N] bytes per second; up is None where the file has no such column
     """
@@ -32,51 +34,88 @@ class Recording(NamedTuple):
     down: Rates
     up: Rates | None
 
+    def stepped(self, step_s: float) -> Recording:
+        """Return the same bytes on a grid of equal steps."""
+        ways = [None if rates is None else resample(rates, self.edges_s, step_s) for rates in (self.down, self.up)]
+        down = ways[0] if ways[0] is not None else np.empty(0)
+        return Recording(self.file, np.arange(len(down) + 1) * step_s, down, ways[1])
+
 
 def read_csv(file: str | Path) -> Recording:
-    """Read a trace file.
+    """Read a CSV trace file: `parse_csv` of what is in it."""
+    try:
+        text = Path(file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise TraceError(str(file), None, f"cannot be read: {fault}") from fault
+    return parse_csv(str(file), text)
+
+
+def parse_csv(file: str, text: str) -> Recording:
+    """Read the columns t_s,down_mbps[,up_mbps]; t_ms, and rates in bps, kbps or Gbps, are understood as well.
 
     Empty lines and lines that begin with # are skipped.  A rate holds until the next row; times need not be
     even.
     raises   TraceError with file, line and rule: no such file, unknown columns, a wrong number of fields,
              times that do not ascend, rates that are no numbers, negative, or too high for their unit
     """
-    try:
-        text = Path(file).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise TraceError(str(file), None, f"cannot be read: {fault}") from fault
-    lines = _lines(text)
-    number, header = next(lines, (0, []))
-    if tuple(header) not in (COLUMNS[:2], COLUMNS):
-        raise TraceError(str(file), number or None,
+    lines = [(number, [field.strip() for field in line.split(",")]) for number, line in _lines(text)]
+    number, header = lines[0] if lines else (0, [])
+    units = _units(header)
+    if units is None:
+        raise TraceError(file, number or None,
                          f"columns are {','.join(header) or 'missing'}: the first line must be t_s,down_mbps "
-                         f"or t_s,down_mbps,up_mbps")
-    rows = [_row(str(file), number, fields, len(header)) for number, fields in lines]
-    return _recording(str(file), rows, [number for number, _ in _lines(text)][1:])
+                         f"or t_s,down_mbps,up_mbps (units: {', '.join((*TIMES, *MBPS))})")
+    rows = [_row(file, number, fields, header, units) for number, fields in lines[1:]]
+    return _recording(file, rows, [number for number, _ in lines[1:]])
 
 
-def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) of every line that says something."""
+def parse_pensieve(file: str, text: str) -> Recording:
+    """Read two columns, seconds and Mbit/s.  A rate holds until the next row.
+
+    Differs: Pensieve's own player lets a rate hold *up to* its time, which drops the first row.
+    raises   TraceError as `parse_csv`
+    """
+    lines = [(number, line.split()) for number, line in _lines(text)]
+    heads = ["t_s", "Mbit/s"]
+    rows = [_row(file, number, fields, heads, [1.0, 1.0]) for number, fields in lines]
+    return _recording(file, rows, [number for number, _ in lines])
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line) of every line that says something."""
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
-            yield number, [field.strip() for field in line.split(",")]
+            yield number, line
 
 
-def _row(file: str, line: int, fields: list[str], columns: int) -> list[float]:
-    if len(fields) != columns:
-        raise TraceError(file, line, f"has {len(fields)} fields: must have {columns}, as the first line")
+def _units(header: Sequence[str]) -> list[float] | None:
+    """Return the factor of each column to seconds or Mbit/s; None where the columns are not known.
+
+    >>> _units(["t_ms", "down_kbps"]), _units(["time", "rate"])
+    ([0.001, 0.001], None)
+    """
+    known = [dict(TIMES), dict(MBPS), dict(MBPS)]
+    found = [units.get(head[len(name) + 1 :].lower()) if head.startswith(f"{name}_") else None
+             for head, name, units in zip(header, ("t", "down", "up"), known, strict=False)]
+    factors = [factor for factor in found if factor is not None]
+    return factors if len(factors) == len(header) in (2, 3) else None
+
+
+def _row(file: str, line: int, fields: Sequence[str], heads: Sequence[str], units: Sequence[float]) -> list[float]:
+    if len(fields) != len(heads):
+        raise TraceError(file, line, f"has {len(fields)} fields: must have {len(heads)}, as the first line")
     try:
         values = [float(field) for field in fields]
     except ValueError:
         raise TraceError(file, line, f"{','.join(fields)}: every field must be a number") from None
-    for name, value in zip(COLUMNS, values, strict=False):
-        if not math.isfinite(value) or (name != "t_s" and value < 0):
-            rule = "must be finite" if name == "t_s" else "must be finite and >= 0"
+    for place, (name, value, factor) in enumerate(zip(heads, values, units, strict=True)):
+        if not math.isfinite(value) or (place and value < 0):
+            rule = "must be finite and >= 0" if place else "must be finite"
             raise TraceError(file, line, f"{name} = {value:g}: {rule}")
-        if name != "t_s" and value > FASTEST_MBPS:
+        if place and value * factor > FASTEST_MBPS:
             raise TraceError(file, line, f"{name} = {value:g}: more than {FASTEST_MBPS:g} Mbps; is the "
                                          f"column in bit/s or kbit/s? Divide it by 10^6 or 10^3")
-    return values
+    return [value * factor for value, factor in zip(values, units, strict=True)]
 
 
 def _recording(file: str, rows: list[list[float]], lines: list[int]) -> Recording:
@@ -91,6 +130,38 @@ def _recording(file: str, rows: list[list[float]], lines: list[int]) -> Recordin
     edges_s = np.append(table[:, 0], table[-1, 0] + gaps[-1]) - table[0, 0]
     rates = from_mbps(1.0) * table
     return Recording(file, edges_s, rates[:, 1], rates[:, 2] if table.shape[1] == 3 else None)
+
+
+def written_csv(recording: Recording) -> str:
+    """Spell a recording as CSV, every digit kept.
+
+    >>> print(written_csv(Recording("x", np.array([0.0, 1.0, 3.0]), np.array([1e6, 2e6]), None)), end="")
+    t_s,down_mbps
+    0.0,8.0
+    1.0,16.0
+    2.0,16.0
+    """
+    heads = ["t_s", "down_mbps"] if recording.up is None else ["t_s", "down_mbps", "up_mbps"]
+    ways = [recording.down] if recording.up is None else [recording.down, recording.up]
+    return "\n".join([",".join(heads), *(",".join(map(repr, row)) for row in _rows(recording, ways))]) + "\n"
+
+
+def written_pensieve(recording: Recording) -> str:
+    """Spell the downlink in two columns, seconds and Mbit/s."""
+    return "".join(f"{at_s!r} {rate!r}\n" for at_s, rate in _rows(recording, [recording.down]))
+
+
+def _rows(recording: Recording, ways: Sequence[Rates]) -> Iterator[tuple[float, ...]]:
+    """Yield (seconds, Mbit/s, ...).
+
+    The last row is read as long as the one before it; where it is not, it is spelt as two halves.
+    """
+    starts_s, spans_s = recording.edges_s[:-1], np.diff(recording.edges_s)
+    columns = [starts_s, *(to_mbps(1.0) * way for way in ways)]
+    if len(spans_s) < 2 or not math.isclose(spans_s[-1], spans_s[-2], rel_tol=1e-9):
+        columns = [np.append(column, column[-1]) for column in columns]
+        columns[0][-1] = starts_s[-1] + spans_s[-1] / 2
+    return zip(*(column.tolist() for column in columns), strict=True)
 
 
 def as_trace(recording: Recording, direction: str, step_s: float, offset_s: float = 0.0,

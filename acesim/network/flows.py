@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from acesim.network.groups import DONE, Alone, Group, together
 from acesim.network.routes import Route, RouteTable
+from acesim.network.terms import EQUAL, Terms, limited, restrict
 from acesim.network.traces import Capacity, Trace
 from acesim.scenario.errors import LedgerError, TraceError
 
@@ -39,6 +40,8 @@ class _Flow:
     nbytes: float
     route: Route
     row: int
+    terms: Terms
+    maximum: float
     left: float
     moved: float = 0.0
     group: Group | None = None
@@ -80,8 +83,19 @@ class Flows:
 
     # ---------------------------------------------------------------------------------- what callers do
 
-    def start(self, key: int, nbytes: float, route: Route, time_s: float) -> None:
+    def start(self, key: int, nbytes: float, route: Route, time_s: float, rtt_s: float = 0.0,
+              more: bool = False, weight: float = 1.0) -> None:
         """Let a transfer begin.  Several at one instant cost one solution, when it is asked for.
+
+        rtt_s, more   its round trip, and whether others of its connection follow: nothing to a fluid, but every
+                      transport is called alike
+        weight        links are shared in proportion to it
+        raises        as `release`
+        """
+        self.release(key, nbytes, route, time_s, EQUAL if weight == 1.0 else Terms(weight))
+
+    def release(self, key: int, nbytes: float, route: Route, time_s: float, terms: Terms) -> None:
+        """Let bytes flow on given terms.
 
         raises   ValueError for a key that is under way, bytes that are negative or not finite, an impossible
                  route, a time that is past, or one by which another transfer would have ended unnoticed;
@@ -91,9 +105,12 @@ class Flows:
             raise ValueError(f"flow {key} is under way already: give each transfer a key of its own")
         if not 0 <= nbytes < math.inf:
             raise ValueError(f"flow {key} of {nbytes} bytes: must be finite and >= 0")
+        if not 0 < terms.weight < math.inf:
+            raise ValueError(f"flow {key} has weight {terms.weight}: must be finite and > 0")
         row = self._table.row(route)
         self._tick(time_s)
-        self._flows[key] = _Flow(key, float(nbytes), route, row, float(nbytes))
+        self._flows[key] = _Flow(key, float(nbytes), route, row, terms, terms.of(self._table.maximum[row]),
+                                 float(nbytes))
         self._loose[key] = None
         for link in route:
             self._members[link][key] = None
@@ -138,6 +155,10 @@ class Flows:
         group = self._flows[key].group
         assert group is not None
         return float(group.rates(self.clock_s)[group.keys.index(key)])
+
+    def mean(self, route: Route) -> float:
+        """Return what a route carries on average; raises as `start` does where it is none."""
+        return self._table.mean[self._table.row(route)]
 
     @property
     def moved_bytes_per_link(self) -> NDArray[np.float64]:
@@ -232,13 +253,13 @@ class Flows:
         group: Group
         if len(flows) == 1:
             alone = flows[0]
-            group = Alone(key, self._table.capacities[alone.row], alone.left, DONE * alone.nbytes,
-                          self.clock_s)
+            group = Alone(key, limited(self._table.capacities[alone.row], alone.terms), alone.left,
+                          DONE * alone.nbytes, self.clock_s)
         else:
             place = {each: position for position, each in enumerate(keys)}
             members = [np.array(sorted(place[each] for each in self._members[link])) for link in links]
             left, nbytes = np.array([(flow.left, flow.nbytes) for flow in flows]).T
-            group = together(self._table, keys, [flow.row for flow in flows],
+            group = together(self._table, keys, [flow.row for flow in flows], [flow.terms for flow in flows],
                              [self._link_rows[link] for link in links], members, left, DONE * nbytes,
                              self.clock_s)
         for flow in flows:
@@ -265,17 +286,19 @@ class Flows:
         members, table, own = self._members[link], self._table, self._link_rows[link]
         if len(members) < 2:
             return False
-        rows = [self._flows[key].row for key in members]
+        flows = [self._flows[key] for key in members]
         room = table.minimum[own] * (1 + NEARLY)
-        if sum(table.maximum[row] for row in rows) <= room or self._most(link) <= room:
+        if sum(flow.maximum for flow in flows) <= room or self._most(link) <= room:
             return False
-        if sum(table.mean[row] for row in rows) > table.mean[own]:
-            return True  # on average, so at some moment
+        if sum(flow.terms.of(table.mean[flow.row]) for flow in flows) > table.mean[own]:
+            return True  # on average, so at some moment; in doubt where a limit cuts off peaks
+        rows = [flow.row for flow in flows]
         steps = table.period_steps([own, *rows])
         if not steps:
             return True
         _, rates = table.sample([own, *rows], 0.0, steps * table.step_s)
-        return bool((rates[1:].sum(axis=0) > rates[0] * (1 + NEARLY)).any())
+        wanted = restrict(rates[1:], [flow.terms for flow in flows]).sum(axis=0)
+        return bool((wanted > rates[0] * (1 + NEARLY)).any())
 
     def _most(self, link: int) -> float:
         """Return a bound on what a link's flows could take, given that they share other links beside it.
@@ -287,7 +310,7 @@ class Flows:
         for key in self._members[link]:
             flow = self._flows[key]
             narrowest = min(self._beside(flow.route, link), default=(math.inf, link))[1]
-            through[narrowest] = through.get(narrowest, 0.0) + self._table.maximum[flow.row]
+            through[narrowest] = through.get(narrowest, 0.0) + flow.maximum
         return sum(total if other == link else min(total, self._widest(other))
                    for other, total in through.items())
 

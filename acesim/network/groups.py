@@ -9,8 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.network.filling import max_min
+from acesim.network.filling import max_min, water_level
 from acesim.network.routes import RouteTable
+from acesim.network.terms import Terms, restrict, weights_of
 from acesim.network.traces import LONGEST_STANDSTILL, Capacity
 from acesim.scenario.errors import TraceError
 
@@ -112,22 +113,25 @@ class Together:
         return rates
 
 
-def together(table: RouteTable, keys: Sequence[int], rows: Sequence[int], link_rows: Sequence[int],
-             members: Sequence[NDArray[np.int64]], left: Bytes, slack: Bytes, start_s: float) -> Together:
+def together(table: RouteTable, keys: Sequence[int], rows: Sequence[int], terms: Sequence[Terms],
+             link_rows: Sequence[int], members: Sequence[NDArray[np.int64]], left: Bytes, slack: Bytes,
+             start_s: float) -> Together:
     """Solve a group from `start_s` on, block after block, until a flow is done.
 
     rows         of the flows' routes in `table`; link_rows: of the links that couple them
+    terms        of the flows
     members      for each of these links, the positions of its flows
     left         bytes each flow has still to move; slack: bytes that may be missing at the end
     """
-    span_s = MARGIN * _expected_s(table, rows, link_rows, members, left) + table.step_s
+    weights = weights_of(terms)
+    span_s = MARGIN * _expected_s(table, rows, terms, link_rows, members, left) + table.step_s
     edges: list[NDArray[np.float64]] = []
     by_step: list[Bytes] = []
     passed: list[Bytes] = []
     base, at_s = np.zeros((len(rows), 1)), start_s
     while True:
         block_s, rates = table.sample([*rows, *link_rows], at_s, span_s)
-        shares = max_min(rates[: len(rows)], rates[len(rows):], members)
+        shares = max_min(restrict(rates[: len(rows)], terms), rates[len(rows):], members, weights)
         base = base[:, -1:] + np.cumsum(shares * np.diff(block_s), axis=1)
         edges.append(block_s if not edges else block_s[1:])
         by_step.append(shares)
@@ -140,14 +144,19 @@ def together(table: RouteTable, keys: Sequence[int], rows: Sequence[int], link_r
             raise _stuck(keys, start_s)
 
 
-def _expected_s(table: RouteTable, rows: Sequence[int], link_rows: Sequence[int],
+def _expected_s(table: RouteTable, rows: Sequence[int], terms: Sequence[Terms], link_rows: Sequence[int],
                 members: Sequence[NDArray[np.int64]], left: Bytes) -> float:
     """Return roughly how long the first completion will take, with every rate at its mean."""
-    paces = [table.mean[row] for row in rows]
+    paces = [each.of(table.mean[row]) for row, each in zip(rows, terms, strict=True)]
+    weights, means = weights_of(terms), list(paces)
     for link_row, on_link in zip(link_rows, members, strict=True):
-        level = _level(sorted(table.mean[rows[flow]] for flow in on_link), table.mean[link_row])
+        if weights is None:
+            level = _level(sorted(means[flow] for flow in on_link), table.mean[link_row])
+        else:
+            caps = np.array([[means[flow]] for flow in on_link])
+            level = float(water_level(caps, np.array([table.mean[link_row]]), weights[on_link])[0])
         for flow in on_link:
-            paces[flow] = min(paces[flow], level)
+            paces[flow] = min(paces[flow], level if weights is None else float(weights[flow]) * level)
     return min(float(nbytes) / pace for nbytes, pace in zip(left, paces, strict=True))
 
 

@@ -1,11 +1,11 @@
-"""What is usual for each kind of access: fitted numbers, read from traces/access_models.json."""
+"""What is usual for each kind of access: fitted numbers, read from traces/access_models.json and access_shapes.json."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -16,61 +16,122 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+PERCENT = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 98.0, 99.0, 100.0)
+"""Where the quantiles of a shape are given."""
+OUTAGE_PERCENT = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
+"""Where the quantiles of what is left of the rate in outages are given."""
+
 
 @dataclass(frozen=True)
 class Outages:
-    """An on/off process: exponential times between outages, log-normal outages with a heavy tail.
+    """An on/off process: runs with next to no rate, log-normal in length, and log-normal gaps between them.
 
-    per_hour, mean_s   how many, and how long on average
-    spread_ln          standard deviation of the logarithm of their length
+    share            of the time that is outage
+    mean_s           mean length of a run
+    spread_ln        standard deviation of the logarithm of their length
+    gap_spread_ln    of the logarithm of the gaps: above 1 outages come in bursts
+    over_mean        quantiles at OUTAGE_PERCENT of what is left of rate / mean
     """
 
-    per_hour: float
+    share: float
     mean_s: float
     spread_ln: float
+    gap_spread_ln: float
+    over_mean: tuple[float, ...]
 
-    @property
-    def share(self) -> float:
-        """Share of the time that is outage."""
-        return self.per_hour * self.mean_s / 3600
 
 @dataclass(frozen=True)
-class RateModel:
-    """How one direction of an access fluctuates: a Gaussian copula over two time scales.
+class Shape:
+    """How one measured link fluctuated: a Gaussian copula over two time scales, cut by outages.
 
-    z(t) = sqrt(1 - nugget) (sqrt(slow_share) OU(slow_s) + sqrt(1 - slow_share) OU(fast_s))
-           + sqrt(nugget) N(t)
-    rate(t) = mean * Q(Phi(z(t))) * on(t)
+    z(t) = sqrt(1 - nugget - beat) (sqrt(slow_share) OU(slow_s) + sqrt(1 - slow_share) OU(fast_s))
+           + sqrt(beat) B(t) + sqrt(nugget) N(t)
+    rate(t) = mean * Q(Phi(z(t)))            outside outages
 
-    fit                  which measurements it was fitted to
-    median_bytes_per_s, spread_ln   of the log-normal means of different links
-    sample_s             spacing of the measurements: nothing is known of what is faster
-    percent, over_mean   Q: quantiles of rate / mean
-    outages              on(t); they take the place of the lowest quantiles, so that the share of zeros stays
+    mean_bytes_per_s     of the link that was measured
+    over_mean            Q: quantiles at PERCENT of rate / mean outside outages
+    beat                 share of the variance that comes again every `beat_s` of the model; B(t) forgets in slow_s
     """
 
-    fit: str
-    median_bytes_per_s: float
-    spread_ln: float
-    sample_s: float
+    mean_bytes_per_s: float
+    over_mean: tuple[float, ...]
     slow_share: float
     slow_s: float
     fast_s: float
     nugget: float
-    percent: tuple[float, ...]
-    over_mean: tuple[float, ...]
-    outages: Outages | None
+    beat: float
+    outages: Outages
 
     def quantile(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return Q(Phi(z)); beyond the outermost measured quantiles it is constant."""
-        off = 100 * self.outages.share if self.outages else 0.0
-        found: NDArray[np.float64] = np.interp(off + (100 - off) * ndtr(z), self.percent, self.over_mean)
+        """Return Q(Phi(z))."""
+        found: NDArray[np.float64] = np.interp(100 * ndtr(z), PERCENT, self.over_mean)
         return found
 
-    def spectrum(self, samples: int) -> NDArray[np.float64]:
-        """Return the power of z at each frequency of a circle of `samples`, [samples // 2 + 1]; mean 1."""
-        slow, fast = (_ou_spectrum(time_s, self.sample_s, samples) for time_s in (self.slow_s, self.fast_s))
-        return (1 - self.nugget) * (self.slow_share * slow + (1 - self.slow_share) * fast) + self.nugget
+    def row(self) -> list[float]:
+        """Return the numbers as they stand in access_shapes.json."""
+        off = self.outages
+        return [self.mean_bytes_per_s, *self.over_mean, self.slow_share, self.slow_s, self.fast_s, self.nugget,
+                self.beat, off.share, off.mean_s, off.spread_ln, off.gap_spread_ln, *off.over_mean]
+
+
+def shape_of(row: Sequence[float]) -> Shape:
+    """Return the shape that a row of access_shapes.json spells: the inverse of `Shape.row`."""
+    quantiles = 1 + len(PERCENT)
+    process, outage = row[quantiles : quantiles + 5], row[quantiles + 5 :]
+    return Shape(row[0], tuple(row[1:quantiles]), *process, Outages(*outage[:4], tuple(outage[4:])))
+
+
+@dataclass(frozen=True)
+class RateModel:
+    """One direction of a kind of access: the shapes of many measured links; each generated link takes one of them.
+
+    fit        which measurements they were fitted to
+    sample_s   spacing of the measurements: nothing is known of what is faster
+    beat_s     what a pattern of the link repeats after; 0 for none
+    shapes     ascending by their mean
+    """
+
+    fit: str
+    sample_s: float
+    beat_s: float
+    shapes: tuple[Shape, ...]
+
+    @cached_property
+    def _means(self) -> NDArray[np.float64]:
+        return np.array([shape.mean_bytes_per_s for shape in self.shapes])
+
+    @cached_property
+    def median_bytes_per_s(self) -> float:
+        """Median over links of their mean."""
+        return float(np.median(self._means))
+
+    @cached_property
+    def spread_ln(self) -> float:
+        """Standard deviation over links of the logarithm of their mean."""
+        return float(np.log(self._means).std())
+
+    def mean_at(self, normal: float) -> float:
+        """Return the mean rate of a link of this rank among links, given as a standard normal number."""
+        rank = float(ndtr(normal)) * len(self.shapes) - 0.5
+        return float(np.exp(np.interp(rank, np.arange(len(self.shapes)), np.log(self._means))))
+
+    def shape_at(self, normal: float) -> Shape:
+        """Return the shape of a link of this rank: links that are slow in the mean fluctuate as slow ones do."""
+        return self.shapes[min(int(ndtr(normal) * len(self.shapes)), len(self.shapes) - 1)]
+
+    def spectrum(self, shape: Shape, samples: int) -> NDArray[np.float64]:
+        """Return the power of z at each frequency of a circle of `samples`, [samples // 2 + 1].
+
+        The mean over the circle is taken out, for quantiles and time scales are those of traces less their own
+        mean; without it a short period would be good or bad as a whole.
+        """
+        slow, fast = (_ou_spectrum(time_s, self.sample_s, samples) for time_s in (shape.slow_s, shape.fast_s))
+        steady = 1 - shape.nugget - shape.beat
+        power = steady * (shape.slow_share * slow + (1 - shape.slow_share) * fast) + shape.nugget
+        if shape.beat:
+            power = power + shape.beat * _beat_spectrum(self.beat_s, shape.slow_s, self.sample_s, samples)
+        power[0] = 0.0
+        return power
 
 
 def _ou_spectrum(time_s: float, sample_s: float, samples: int) -> NDArray[np.float64]:
@@ -78,6 +139,14 @@ def _ou_spectrum(time_s: float, sample_s: float, samples: int) -> NDArray[np.flo
     kept = np.exp(-sample_s / time_s)
     around = 1 / np.abs(1 - kept * np.exp(-2j * np.pi * np.arange(samples) / samples)) ** 2
     power: NDArray[np.float64] = (around / around.mean())[: samples // 2 + 1]
+    return power
+
+
+def _beat_spectrum(beat_s: float, time_s: float, sample_s: float, samples: int) -> NDArray[np.float64]:
+    """Power of a pattern of unit variance that repeats after beat_s and is forgotten after time_s, on a circle."""
+    lag_s = sample_s * np.minimum(np.arange(samples), samples - np.arange(samples))
+    again = np.isclose(lag_s % beat_s, 0.0)
+    power: NDArray[np.float64] = np.maximum(np.fft.rfft(np.where(again, np.exp(-lag_s / time_s), 0.0)).real, 0.0)
     return power
 
 
@@ -117,19 +186,17 @@ def access_models() -> Mapping[str, AccessModel]:
     >>> sorted(access_models())
     ['3g', '5g', '5g-mmwave', 'fixed', 'lte', 'satellite', 'wifi']
     """
-    text = traces_folder().joinpath("access_models.json").read_text(encoding="utf-8")
-    return MappingProxyType({name: _access_model(fields) for name, fields in json.loads(text).items()})
+    kinds, shapes = (json.loads(traces_folder().joinpath(name).read_text(encoding="utf-8"))
+                     for name in ("access_models.json", "access_shapes.json"))
+    return MappingProxyType({name: _access_model(fields, shapes[name]) for name, fields in kinds.items()})
 
 
-def _access_model(fields: dict[str, Any]) -> AccessModel:
-    ratio, down = fields["up_over_down"], _rate_model(fields["down"])
-    up = _rate_model(fields["up"]) if fields["up"] else down
-    return AccessModel(down, up, fields["up"] is not None, ratio["median_ln"], ratio["spread_ln"],
-                       ratio["correlation"], *fields["rtt_s"])
+def _access_model(fields: dict[str, Any], shapes: dict[str, Any]) -> AccessModel:
+    ratio, down = fields["up_over_down"], _rate_model(shapes["down"])
+    up = _rate_model(shapes["up"]) if "up" in shapes else down
+    return AccessModel(down, up, "up" in shapes, ratio["median_ln"], ratio["spread_ln"], ratio["correlation"],
+                       *fields["rtt_s"])
 
 
 def _rate_model(fields: dict[str, Any]) -> RateModel:
-    outages = fields["outages"]
-    shaped = {"percent": tuple(fields["percent"]), "over_mean": tuple(fields["over_mean"]),
-              "outages": Outages(**outages) if outages else None}
-    return RateModel(**(fields | shaped))
+    return RateModel(fields["fit"], fields["sample_s"], fields["beat_s"], tuple(map(shape_of, fields["rows"])))

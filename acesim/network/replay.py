@@ -11,11 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.network.flows import Flows
+from acesim.network.tcp import CONGESTIONS, Tcp
+from acesim.network.tcp_flows import TcpFlows
 from acesim.network.traces import Capacity, Least, Rates, constant
 from acesim.scenario.errors import Problem, ScenarioError
 
+_TCP = {"mss": "mss_bytes", "header": "header_bytes", "initial_window": "initial_window",
+        "window_bytes": "window_bytes", "queue_packets": "queue_packets", "congestion": "congestion", "loss": "loss",
+        "setup_rtts": "setup_rtts"}
+"""Key in a flows file -> parameter of `Tcp`."""
 _KNOWN = {"document": ("links", "flows", "sharing", "transport", "note", "units"),
-          "links": ("id", "bw", "lat", "profile"), "flows": ("id", "start", "size", "route", "weight")}
+          "links": ("id", "bw", "lat", "profile"), "flows": ("id", "start", "size", "route", "weight"),
+          "transport": ("kind", *_TCP)}
 _REQUIRED = {"links": ("id", "bw", "lat"), "flows": ("id", "start", "size", "route")}
 
 
@@ -44,9 +51,12 @@ class Profile:
 def replay(document: Mapping[str, Any]) -> dict[str | int, float]:
     """Return when each transfer of a flows file arrives.
 
-    document   {"links": [{"id", "bw", "lat", "profile"?}], "flows": [{"id", "start", "size", "route"}]} in
-               bytes, seconds, bytes per second; a profile's entry [t, bw] holds until the next, the last for
-               ever; `note` and `units` are ignored
+    document   {"links": [{"id", "bw", "lat", "profile"?}], "flows": [{"id", "start", "size", "route",
+               "weight"?}], "sharing"?, "transport"?} in bytes, seconds, bytes per second; a profile's entry
+               [t, bw] holds until the next, the last for ever; `note` and `units` are ignored
+               sharing     "equal", or "rtt": weights are divided by the latency of the route
+               transport   "fluid", or "tcp", or {"kind": "tcp", and any of its parameters}; where no sharing
+                           is given, TCP has its own
     returns    {flow's id: finish}, in the order of the file.  finish = start + sum(lat) + transfer, where the
                transfer takes capacity from start + sum(lat) on: the first byte travels before any link is
                busy with it, as in SimGrid's fluid model
@@ -62,16 +72,34 @@ def replay(document: Mapping[str, Any]) -> dict[str | int, float]:
     numbers = {link["id"]: number for number, link in enumerate(document["links"])}
     latencies = [float(link["lat"]) for link in document["links"]]
     routes = [tuple(numbers[link] for link in flow["route"]) for flow in document["flows"]]
-    starts = [(flow["start"] + sum(latencies[link] for link in route), key)
-              for key, (flow, route) in enumerate(zip(document["flows"], routes, strict=True))]
-    flows, ends = Flows([_capacity(link) for link in document["links"]]), [0.0] * len(starts)
+    one_way_s = [sum(latencies[link] for link in route) for route in routes]
+    starts = [(flow["start"] + latency_s, key)
+              for key, (flow, latency_s) in enumerate(zip(document["flows"], one_way_s, strict=True))]
+    flows, ends = _transport(document), [0.0] * len(starts)
     for start_s, key in [*sorted(starts), (math.inf, -1)]:
         while (end_s := flows.next_finish()) <= start_s and end_s < math.inf:
             for finished in flows.advance(end_s):
                 ends[finished] = end_s
         if key >= 0:
-            flows.start(key, document["flows"][key]["size"], routes[key], start_s)
+            flow = document["flows"][key]
+            weight = float(flow.get("weight", 1)) / (one_way_s[key] if _by_rtt(document) else 1.0)
+            flows.start(key, flow["size"], routes[key], start_s, 2 * one_way_s[key], weight=weight)
     return {flow["id"]: ends[key] for key, flow in enumerate(document["flows"])}
+
+
+def _by_rtt(document: Mapping[str, Any]) -> bool:
+    return bool(document.get("sharing") == "rtt")
+
+
+def _transport(document: Mapping[str, Any]) -> Flows | TcpFlows:
+    """Build what moves the bytes."""
+    links = [_capacity(link) for link in document["links"]]
+    transport = document.get("transport", "fluid")
+    if transport == "fluid":
+        return Flows(links)
+    given = {} if transport == "tcp" else transport
+    tcp = Tcp(**{_TCP[key]: value for key, value in given.items() if key != "kind"})
+    return TcpFlows(links, tcp, rtt_weights="sharing" not in document)
 
 
 def _capacity(link: Mapping[str, Any]) -> Capacity:
@@ -89,11 +117,9 @@ def _problems(document: Mapping[str, Any]) -> list[Problem]:
     for name in ("links", "flows"):
         if not isinstance(document.get(name), list) or not document[name]:
             problems.append(Problem((name,), document.get(name), "must be a list with at least one entry"))
-    if document.get("sharing", "equal") != "equal":
-        problems.append(Problem(("sharing",), document["sharing"], "must be equal; rtt is not simulated yet"))
-    if document.get("transport", "fluid") != "fluid":
-        problems.append(Problem(("transport",), document["transport"],
-                                "must be fluid; tcp is not yet simulated"))
+    if document.get("sharing", "equal") not in ("equal", "rtt"):
+        problems.append(Problem(("sharing",), document["sharing"], "must be equal or rtt"))
+    problems += _transport_problems(document.get("transport", "fluid"))
     if problems:
         return problems
     for name, check in (("links", _link_problems), ("flows", _flow_problems)):
@@ -105,6 +131,37 @@ def _problems(document: Mapping[str, Any]) -> list[Problem]:
             if not shape and str(entry["id"]) in seen:
                 problems.append(Problem((name, number, "id"), entry["id"], "is given twice"))
             seen.update([str(entry["id"])] if not shape else [])
+    return problems or _sharing_problems(document)
+
+
+def _sharing_problems(document: Mapping[str, Any]) -> list[Problem]:
+    """Return the flows of a sound document that cannot be weighed by their latency, for they have none."""
+    if not _by_rtt(document):
+        return []
+    instant = {link["id"] for link in document["links"] if link["lat"] == 0}
+    return [Problem(("flows", number, "route"), flow["route"],
+                    "needs a link with lat > 0, for sharing rtt divides by the latency; or write sharing: equal")
+            for number, flow in enumerate(document["flows"]) if instant.issuperset(flow["route"])]
+
+
+def _transport_problems(transport: Any) -> list[Problem]:
+    if transport in ("fluid", "tcp"):
+        return []
+    place = ("transport",)
+    if not isinstance(transport, Mapping) or transport.get("kind") != "tcp":
+        return [Problem(place, transport, 'must be "fluid", "tcp" or {"kind": "tcp", ...}')]
+    problems = _unknown(place, transport, "transport")
+    if transport.get("congestion", "cubic") not in CONGESTIONS:
+        problems.append(Problem((*place, "congestion"), transport["congestion"],
+                                f"must be one of {', '.join(CONGESTIONS)}"))
+    for key, least, whole in (("mss", 1, True), ("header", 0, True), ("initial_window", 1, True),
+                              ("queue_packets", 0, False), ("window_bytes", 1, False), ("loss", 0, False),
+                              ("setup_rtts", 0, False)):
+        value = transport.get(key)
+        if key in transport and not (value is None and key in ("queue_packets", "window_bytes")):
+            problems += _number((*place, key), value, least, whole)
+    if not problems and transport.get("loss", 0) >= 1:
+        problems.append(Problem((*place, "loss"), transport["loss"], "must be a share < 1: 0.01 is 1 %"))
     return problems
 
 
@@ -122,10 +179,11 @@ def _entry_problems(path: tuple[str | int, ...], entry: Any, kind: str) -> list[
     return _unknown(path, entry, kind) + missing
 
 
-def _number(path: tuple[str | int, ...], value: Any, least: float) -> list[Problem]:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+def _number(path: tuple[str | int, ...], value: Any, least: float, whole: bool = False) -> list[Problem]:
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     fine = number and least <= value < math.inf
-    return [] if fine else [Problem(path, value, f"must be a number >= {least:g}")]
+    kind = "whole number" if whole else "number"
+    return [] if fine else [Problem(path, value, f"must be a {kind} >= {least:g}")]
 
 
 def _link_problems(path: tuple[str | int, ...], link: Mapping[str, Any], _: set[object]) -> list[Problem]:
@@ -146,9 +204,9 @@ def _link_problems(path: tuple[str | int, ...], link: Mapping[str, Any], _: set[
 
 def _flow_problems(path: tuple[str | int, ...], flow: Mapping[str, Any], links: set[object]) -> list[Problem]:
     problems = _number((*path, "start"), flow["start"], 0) + _number((*path, "size"), flow["size"], 0)
-    if flow.get("weight", 1) != 1:
-        problems.append(Problem((*path, "weight"), flow["weight"],
-                                "must be 1; weights are not simulated yet"))
+    weight = flow.get("weight", 1)
+    if _number((*path, "weight"), weight, 0) or not weight:
+        problems.append(Problem((*path, "weight"), weight, "must be a number > 0"))
     route = flow["route"]
     if not isinstance(route, list) or not route:
         return [*problems, Problem((*path, "route"), route, "must be a list of link ids, at least one")]

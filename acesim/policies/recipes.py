@@ -45,6 +45,7 @@ def top_k(info: ModelInfo, ratio: float = 0.3, index: str = "int32", error_feedb
 
     ratio   kept share of the entries, in (0, 1]
     index   "int32" (4 bytes an entry, as in the paper's bytes), "bitmap", "packed" or "auto" (the smallest)
+    error_feedback   False: what is not sent is lost (ablation)
     source  Aji & Heafield 2017, arXiv:1704.05021; Stich et al. 2018, arXiv:1809.07599
     """
     sparse = TopK(ratio, index=index)
@@ -59,6 +60,7 @@ def fedavg(info: ModelInfo, local_steps: int = 2, fraction: float = 1.0, inner_l
     local_steps           H (52.1 of 112.5 GB in the paper's Table 1 is H = 2.16)
     fraction              C, share of workers drawn for a round
     inner_learning_rate   of the workers' AdamW, with the scenario's schedule and warm-up
+    weight_decay          of the workers' AdamW, decoupled
     keep_state            a worker keeps its AdamW moments from round to round
     source                McMahan et al. 2017, arXiv:1602.05629
     """
@@ -76,6 +78,7 @@ def cloud_only(info: ModelInfo) -> TreePolicy:
 def local_only(info: ModelInfo, inner_learning_rate: float = 0.01) -> TreePolicy:
     """Every worker alone on its own shard, nothing sent: is talking worth its bytes?
 
+    inner_learning_rate   of each worker's AdamW, with the scenario's schedule and warm-up
     Scores are means over workers of each one's own model, on a rotating equal part of the same held-out windows.
     """
     inner = AdamW(betas=info.optimizer.betas, weight_decay=info.optimizer.weight_decay)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy as np
 from acesim.policies.info import sketch
 from acesim.policies.recipes import RECIPES
 from acesim.scenario.errors import PolicyError, Problem
+from acesim.scenario.plugins import plugin
 from acesim.seam import ModelInfo, Recipe, TreePolicy
 
 if TYPE_CHECKING:
@@ -29,30 +28,8 @@ def recipes(plugins: Sequence[str | Path] = ()) -> dict[str, Recipe]:
     for point in sorted(entry_points(group="acesim.policies"), key=lambda each: each.name):
         known[point.name] = point.load()
     for file in plugins:
-        known.update(_plugin(Path(file)))
+        known.update(plugin(file, "POLICIES"))
     return known
-
-
-def _plugin(file: Path) -> Mapping[str, Recipe]:
-    if not file.is_file():
-        raise PolicyError(f"--plugin {file}: no such file")
-    found = getattr(_module(file), "POLICIES", None)
-    if not isinstance(found, dict) or not found:
-        raise PolicyError(f'--plugin {file}: must define POLICIES = {{"name": recipe}}')
-    return found
-
-
-def _module(file: Path) -> ModuleType:
-    """Run a plug-in file; whatever it raises is reported as the file's own mistake."""
-    spec = importlib.util.spec_from_file_location(f"acesim_plugin_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise PolicyError(f"--plugin {file}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise PolicyError(f"--plugin {file}: {type(error).__name__}: {error}") from error
-    return module
 
 
 def build(name: str, info: ModelInfo, parameters: Mapping[str, Any], plugins: Sequence[str | Path] = ()) -> TreePolicy:

@@ -35,6 +35,7 @@ class Manifest:
     top1_percent, perplexity, loss_nats   of the last evaluation, at the scale that is trained
     bytes_*, simulated_s, energy_joules   of the nominal workload
     rho              per worker group: communication time over computation time of a dense round
+    egress_cost      in the scenario's currency, of all that left the cloud for the edge; carbon_kg: of all energy
     ideal_s          simulated time of this run if communication took none
     worker_gb, server_gb   memory the policy needs, the largest of each, nominal
     yardsticks       nats per symbol (and top-1) of counted models on the same held-out windows
@@ -68,6 +69,7 @@ class Manifest:
     link_bytes: int | None = None
     egress_bytes: int | None = None
     egress_cost: float | None = None
+    carbon_kg: float | None = None
     energy_joules: float | None = None
     sync_delay_s: float | None = None
     drift: float | None = None

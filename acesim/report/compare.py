@@ -40,6 +40,7 @@ FIGURES = {
     "share_of_ideal": "time of the baseline without communication over this policy's time",
     "sync_delay_s": "mean time from the end of a worker's computation to the start of its next",
     "energy_kwh": "of all devices over the run",
+    "carbon_kg": "CO2 of that energy, by the grid's intensity",
     "worker_gb": "memory of the worker that needs most",
     "server_gb": "memory of the server that needs most",
     "drift": "the last one reported",
@@ -152,8 +153,8 @@ def run_figures(run: Run, baseline: Run | None) -> dict[str, float]:
     up, down = _number(page.get("bytes_up")) / 1e9, _number(page.get("bytes_down")) / 1e9
     rounds, epochs = (_number(page.get(name)) or nan for name in ("rounds", "epochs"))
     found = {name: _number(page.get(name)) for name in
-             ("top1_percent", "perplexity", "loss_nats", "simulated_s", "sync_delay_s", "egress_cost", "worker_gb",
-              "server_gb", "drift", "epochs", "rounds")}
+             ("top1_percent", "perplexity", "loss_nats", "simulated_s", "sync_delay_s", "egress_cost", "carbon_kg",
+              "worker_gb", "server_gb", "drift", "epochs", "rounds")}
     found |= {
         "convergence_epochs": convergence_epochs(run.curve["epoch"], run.curve["top1_percent"]),
         "gb_up_per_round": up / rounds, "gb_down_per_round": down / rounds, "gb_total": up + down,

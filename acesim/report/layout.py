@@ -121,6 +121,7 @@ def _places() -> dict[str, Cell]:
         "links TB": _plain("link_gb", scale=1e-3),
         "egress TB": _plain("egress_gb", scale=1e-3),
         "egress cost": _plain("egress_cost"),
+        "kg CO2": _plain("carbon_kg"),
         "TB to 97 %": _plain("gb_to_97", scale=1e-3),
         "drift": _plain("drift"),
     }

@@ -86,7 +86,8 @@ def _sections(fact: type[Fact], path: tuple[str, ...]) -> Iterator[tuple[tuple[s
 def problems_of(error: ValidationError, document: Entry) -> Iterator[Problem]:
     """Say each error of validation in acesim's words; unknown keys are left to `unknown_keys`."""
     for found in error.errors(include_url=False):
-        path = _path(document, found["loc"], keep_last=found["type"] in ("missing", "value_error"))
+        absent = found["type"] == "value_error" and not isinstance(found["input"], Mapping)  # else it is a tag
+        path = _path(document, found["loc"], keep_last=absent or found["type"] == "missing")
         if found["type"] == "union_tag_invalid":
             path = (*path, "kind")
         entry = document.nearest(path)

@@ -113,8 +113,8 @@ def _absolute(document: Entry) -> Entry:
 def _path_settings(document: Entry) -> Iterator[Steps]:
     workers = document.nearest(("workers",)).value
     rows = range(len(workers)) if isinstance(workers, tuple) else ()
-    traces = [("workers", row, "access", "trace") for row in rows]
-    for path in (("task", "corpus", "files"), ("task", "data", "files"), *traces):
+    traces = [("workers", row, section, "trace") for row in rows for section in ("access", "availability")]
+    for path in (("task", "corpus", "files"), ("task", "data", "files"), ("calibration",), *traces):
         if document.nearest(path[:-1]).child(path[-1]) is document.nearest(path):
             yield path
 
@@ -148,9 +148,12 @@ def missing_files(scenario: Scenario) -> Iterator[Problem]:
     if data and not os.path.isfile(data):
         yield Problem(("task", "data", "files"), data, "no such file; give an .npz, relative to the scenario's folder")
     for row, group in enumerate(scenario.workers):
-        if group.access.trace and not os.path.isfile(group.access.trace):
-            yield Problem(("workers", row, "access", "trace"), group.access.trace,
-                          "no such file; paths start from the scenario's folder")
+        for section, trace in (("access", group.access.trace), ("availability", group.availability.trace)):
+            if trace and not os.path.isfile(trace):
+                yield Problem(("workers", row, section, "trace"), trace,
+                              "no such file; paths start from the scenario's folder")
+    if scenario.calibration and not os.path.isfile(scenario.calibration):
+        yield Problem(("calibration",), scenario.calibration, "no such file; paths start from the scenario's folder")
 
 
 def _placed(problem: Problem, document: Entry) -> Problem:

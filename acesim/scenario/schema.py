@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Discriminator,
     Field,
     GetJsonSchemaHandler,
+    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -17,6 +19,17 @@ from pydantic import (
 
 from acesim.scenario import defaults
 from acesim.scenario.base import Fact, Positive, Text, Whole, is_yaml, parameter
+from acesim.scenario.costs import Grid, Prices, PriceTier
+from acesim.scenario.hardware import (
+    Availability,
+    Compute,
+    DeviceChoice,
+    DeviceSpec,
+    Faults,
+    Override,
+    SlowPhases,
+    Stragglers,
+)
 from acesim.scenario.labels import folder, labels, name_rule
 from acesim.scenario.nominal import Layer, Nominal
 from acesim.scenario.rules import problems
@@ -33,9 +46,10 @@ from acesim.scenario.tasks import (
 )
 from acesim.scenario.units import Range, from_mbps
 
-__all__ = ["Access", "Corpus", "Fact", "ImageTask", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal",
-           "OptimizerSpec", "PluginTask", "PolicySpec", "QuadraticTask", "Range", "Scenario", "Server", "Servers",
-           "Stop", "Task", "TransformerSpec", "WorkerGroup"]
+__all__ = ["Access", "Availability", "Compute", "Corpus", "DeviceSpec", "Fact", "Faults", "Grid", "ImageTask",
+           "LanguageModelTask", "Layer", "NetworkSpec", "Nominal", "OptimizerSpec", "Override", "PluginTask",
+           "PolicySpec", "PriceTier", "Prices", "QuadraticTask", "Range", "Scenario", "Server", "Servers", "SlowPhases",
+           "Stop", "Stragglers", "Task", "TcpSpec", "TransformerSpec", "WorkerGroup"]
 
 
 class Stop(Fact):
@@ -114,13 +128,25 @@ def _key(attribute: str) -> str:
 
 
 class WorkerGroup(Fact):
-    """Workers that are alike.  tier, unless given: "cloud" for those in the data centre, else "edge"."""
+    """Workers that are alike.  tier, unless given: "cloud" for those in the data centre, else "edge".
+
+    overrides   in what some of them differ from the device: a mapping, or a list of them
+    """
 
     name: Annotated[Text, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
     count: Positive
-    device: Text
+    device: DeviceChoice
     access: Access
     tier: Literal["cloud", "edge"] = "edge"
+    overrides: tuple[Override, ...] = ()
+    compute: Compute = Compute()
+    availability: Availability = Availability()
+    faults: Faults = Faults()
+
+    @field_validator("overrides", mode="before")
+    @classmethod
+    def _one_override(cls, given: Any) -> Any:
+        return [given] if isinstance(given, Mapping) else given
 
     @model_validator(mode="before")
     @classmethod
@@ -134,10 +160,42 @@ def _kind_of_access(access: Any) -> Any:
     return access.get("kind") if isinstance(access, Mapping) else getattr(access, "kind", None)
 
 
+class TcpSpec(Fact):
+    """The parameters of TCP (acesim.network.tcp says what they do).
+
+    mss, header      payload and headers of a full packet
+    initial_window   packets
+    window           most that may be under way, None: no limit
+    queue_packets    of every bottleneck; None: a bandwidth-delay product, at least 50
+    loss             packets lost at random
+    setup_rtts       round trips before the first byte
+    """
+
+    kind: Literal["tcp"] = "tcp"
+    mss_bytes: Annotated[int, Field(ge=1)] = 1448
+    header_bytes: int = 52
+    initial_window: Positive = 10
+    window_bytes: Annotated[float, Field(ge=1)] | None = None
+    queue_packets: Annotated[int, Field(strict=True, ge=0)] | None = None
+    congestion: Literal["cubic", "reno", "bbr"] = "cubic"
+    loss_percent: Annotated[float, Field(ge=0, lt=100)] = 0.0
+    setup_rtts: Annotated[float, Field(ge=0)] = 1.0
+
+
 def _transport(value: Any) -> Any:
     if value == "tcp":
-        raise ValueError("TCP is not simulated yet; write fluid (max-min fair sharing)")
-    return value
+        return {"kind": "tcp"}
+    if value == "fluid" or isinstance(value, TcpSpec) or (isinstance(value, Mapping) and value.get("kind") == "tcp"):
+        return value
+    raise ValueError("must be fluid, tcp, or a mapping such as {kind: tcp, congestion: cubic, window: 4 MB}")
+
+
+def _transport_tag(value: Any) -> str:
+    return "fluid" if value == "fluid" else "tcp"
+
+
+Transport = Annotated[Annotated[Literal["fluid"], Tag("fluid")] | Annotated[TcpSpec, Tag("tcp")],
+                      Discriminator(_transport_tag), BeforeValidator(_transport)]
 
 
 class NetworkSpec(Fact):
@@ -145,6 +203,7 @@ class NetworkSpec(Fact):
 
     region_downlink   None: as region_uplink
     fabric            the data centre's own network
+    transport         fluid, tcp, or a mapping of kind tcp and its parameters
     trace_step        generated rates are constant this long, and repeat after trace_period
     """
 
@@ -155,7 +214,7 @@ class NetworkSpec(Fact):
     cloud_ingress_bytes_per_s: float = from_mbps(10_000)
     cloud_egress_bytes_per_s: float = from_mbps(10_000)
     fabric_bytes_per_s: float = from_mbps(100_000)
-    transport: Annotated[Literal["fluid"], BeforeValidator(_transport)] = "fluid"
+    transport: Transport = "fluid"
     message_header_bytes: int = 64
     trace_step_s: Annotated[float, Field(gt=0)] = 1.0
     trace_period_s: Annotated[float, Field(gt=0)] = 1024.0
@@ -171,14 +230,18 @@ class NetworkSpec(Fact):
 class Server(Fact):
     """The device a server runs on."""
 
-    device: Text
+    device: DeviceChoice
 
 
 class Servers(Fact):
-    """Every region has a server of its own, and the cloud has one."""
+    """Every region has a server of its own, and the cloud has one.
+
+    timeout   how long a server waits for its quorum before it goes on with the answers it has; None: for ever
+    """
 
     region: Server = Server(device="n100")
     cloud: Server = Server(device="a100")
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
 
 
 class PolicySpec(Fact):
@@ -238,6 +301,9 @@ class Scenario(Fact):
     policies: Annotated[tuple[PolicySpec, ...], Field(min_length=1)] = Field(
         default_factory=defaults.policies, validate_default=True)
     currency: Annotated[Text, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    prices: Prices = Field(default_factory=Prices)
+    grid: Grid = Grid()
+    calibration: Text | None = None  # a file of measured times of a step, by device (acesim.fleet.calibration)
 
     @field_validator("nominal")
     @classmethod

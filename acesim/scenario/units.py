@@ -90,11 +90,18 @@ TIME = Dimension("time", _factors(us="1e-6", ms="1e-3", s=1, min=60, h=3600, d=8
 SIZE = Dimension("size", MappingProxyType(_prefixed("B", Fraction(1), "kMGT")), ("B", "kB", "MB", "GB", "TB"),
                  "25 MB")
 POWER = Dimension("power", _factors(mW="1e-3", W=1, kW=1000), ("W", "mW", "kW"), "30 W")
+COMPUTE = Dimension("computing rate", MappingProxyType(_prefixed("FLOP/s", Fraction(1), "kMGT")),
+                    ("FLOP/s", "MFLOP/s", "GFLOP/s", "TFLOP/s"), "40 GFLOP/s", positive=True)
+_JOULES_PER_KWH = 3_600_000
+INTENSITY = Dimension("grid intensity", MappingProxyType({
+    "kgCO2/J": Fraction(1), "gCO2/kWh": Fraction(1, 1000 * _JOULES_PER_KWH), "kgCO2/kWh": Fraction(1, _JOULES_PER_KWH),
+    "kgCO2/MWh": Fraction(1, 1000 * _JOULES_PER_KWH)}), ("kgCO2/J", "gCO2/kWh"), "400 gCO2/kWh")
 PERCENTAGE = Dimension("percentage", MappingProxyType({"%": Fraction(1)}), ("%",), "80 %")
 ROUNDS = Dimension("number of rounds", _factors(rounds=1, round=1), ("rounds",), "20 rounds")
 
-_SUFFIXES = (("_bytes_per_s", RATE), ("_bytes", SIZE), ("_percent", PERCENTAGE), ("_rounds", ROUNDS),
-             ("_s", TIME))
+_SUFFIXES = (("_bytes_per_s", RATE), ("flops_per_s", COMPUTE), ("_kg_per_joule", INTENSITY), ("_bytes", SIZE),
+             ("_percent", PERCENTAGE), ("_rounds", ROUNDS), ("_w", POWER), ("_s", TIME))
+_KEYS = MappingProxyType({"total_bytes": "total_bytes", "flops_per_s": "flops"})  # "total" alone would not say of what
 
 
 def dimension_of(attribute: str) -> Dimension | None:
@@ -112,15 +119,15 @@ def without_unit(attribute: str) -> str:
     >>> without_unit("uplink_bytes_per_s"), without_unit("total_bytes"), without_unit("workers")
     ('uplink', 'total_bytes', 'workers')
     """
-    if attribute == "total_bytes":  # "total" alone would not say of what
-        return attribute
+    if attribute in _KEYS:
+        return _KEYS[attribute]
     suffix = next((suffix for suffix, _ in _SUFFIXES if attribute.endswith(suffix)), "")
     return attribute.removesuffix(suffix)
 
 
 _LARGEST = 10**300
 _NUMBER = r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?"
-_UNIT = r"[A-Za-zµμ%][A-Za-z/]*"
+_UNIT = r"[A-Za-zµμ%][A-Za-z/]*(?:CO2[A-Za-z/]*)?"
 _QUANTITY = re.compile(rf"(?P<low>{_NUMBER})\s*(?P<low_unit>{_UNIT})?"
                        rf"(?:\s*[-–]\s*(?P<high>{_NUMBER})\s*(?P<high_unit>{_UNIT})?)?")
 

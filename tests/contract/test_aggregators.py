@@ -96,7 +96,8 @@ def test_only_ratios_of_weights_count(compressor):
 
 
 def test_equal_updates_are_their_own_mean():
-    same = [Update(row, Dense().encode(np.full(P, 2.5, np.float32), None, None, ())[0], 1.0 + row, 0) for row in range(8)]
+    payload, _ = Dense().encode(np.full(P, 2.5, np.float32), None, None, ())
+    same = [Update(row, payload, 1.0 + row, 0) for row in range(8)]
     np.testing.assert_allclose(weighted_mean(same, Dense(), P), 2.5, rtol=1e-6)
 
 

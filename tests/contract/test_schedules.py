@@ -15,12 +15,14 @@ from acesim.seam import Budget, Schedule
 GROUPS = groups(8, 8, 4, 12)
 P, W, R = 32, 7, 3
 SCHEDULES = [
-    Fixed(), Fixed(local_steps=4, weights="uniform"), Fixed(fraction=0.4), Fixed(quorum=0), Fixed(quorum=0.5, late="cancel"),
-    Fixed(tier="cloud"), Fixed(tier="edge", fraction=0.1), Fixed(level=0.25), Fixed(local_steps=3, sync_parent=False),
+    Fixed(), Fixed(local_steps=4, weights="uniform"), Fixed(fraction=0.4), Fixed(quorum=0),
+    Fixed(quorum=0.5, late="cancel"), Fixed(tier="cloud"), Fixed(tier="edge", fraction=0.1), Fixed(level=0.25),
+    Fixed(local_steps=3, sync_parent=False),
     AceSchedule(4 * P, Attention(GROUPS)), AceSchedule(4 * P, Attention(GROUPS), learned=False, warm_up=0),
     AceSchedule(4 * P, Attention(GROUPS), deadline_s=0.5, keep=0.2, beta=0.0),
 ]
-every = pytest.mark.parametrize("schedule", SCHEDULES, ids=[f"{type(s).__name__}-{row}" for row, s in enumerate(SCHEDULES)])
+NAMES = [f"{type(schedule).__name__}-{row}" for row, schedule in enumerate(SCHEDULES)]
+every = pytest.mark.parametrize("schedule", SCHEDULES, ids=NAMES)
 
 
 def views(rounds):
@@ -74,7 +76,9 @@ def test_plans_are_sound(schedule):
         for levels, count in ((plan.levels, W), (plan.region_levels, R)):
             assert levels is None or len(levels) == count
             for level in levels or []:
-                assert not isinstance(level, Budget) or (0 < level.nbytes < np.inf and np.isfinite(level.importance).all())
+                if isinstance(level, Budget):
+                    assert 0 < level.nbytes < np.inf
+                    assert np.isfinite(level.importance).all()
 
 
 @every

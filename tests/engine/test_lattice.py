@@ -77,7 +77,7 @@ def test_several_regions_of_dense_messages_are_nearly_a_star():
     np.testing.assert_allclose(star.outcome.model, tree.outcome.model, rtol=1e-5, atol=1e-6)
     totals = tree.outcome.totals
     assert totals["bytes_up"] == star.outcome.totals["bytes_up"]
-    assert totals["region_bytes_up"] == tree.outcome.rounds * 4 * (4 * 24 + 64)  # three edge regions and the data centre
+    assert totals["region_bytes_up"] == tree.outcome.rounds * 4 * (4 * 24 + 64)  # three edge regions, one data centre
 
 
 def test_eight_bits_come_close_to_thirty_two():

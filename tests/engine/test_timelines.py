@@ -1,4 +1,4 @@
-"""Whole timelines against numbers reckoned by hand: constant links, no jitter, a message of 500 bytes (4 x 100 + 100)."""
+"""Whole timelines against numbers reckoned by hand: constant links, no jitter, messages of 4 x 100 + 100 bytes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from acesim.compressors import Dense, ErrorFeedback, TopK
 from acesim.learning.local import GradientStep, LocalSteps
 from acesim.learning.optimizers import SGD, LearningRate
 from acesim.scenario import Stop
+from acesim.scenario.errors import PolicyError
 from acesim.schedules import Fixed
 from acesim.seam import Chunk, TreePolicy
 
@@ -68,7 +69,8 @@ def test_quorum_of_a_half_applies_what_is_late():
         ("plan", 3, 3.5, 3.5), ("compute", 1, 2, 4.25), ("download", 0, 3.5, 4.5), ("compute", 0, 4.5, 5.5),
         ("upload", 1, 4.25, 6.25), ("aggregate", 3, 6.25, 6.75),
         ("upload", 0, 5.5, 6.5), ("plan", 3, 6.75, 6.75), ("aggregate", 3, 6.75, 7.25)]
-    assert [(event.node, event.round, event.staleness) for event in played.of("upload")] == [(0, 0, 0), (1, 0, 1), (0, 1, 1)]
+    uploads = [(event.node, event.round, event.staleness) for event in played.of("upload")]
+    assert uploads == [(0, 0, 0), (1, 0, 1), (0, 1, 1)]
 
 
 def test_quorum_of_a_half_learns_from_what_is_late():
@@ -90,7 +92,8 @@ def test_what_is_cancelled_takes_the_way_but_is_not_used():
 
 def test_late_is_what_comes_after_the_close_even_before_the_next_round_opens():
     """B answers at 3.25, while the server steps (3 - 3.5): its round was closed at 3, so it is cancelled."""
-    setup = run_to(6, Fixed(quorum=0.5, late="cancel"), up=[500, 500], down=[500, 500], step_s=[1, 1.25], centres=[0, 8])
+    setup = run_to(6, Fixed(quorum=0.5, late="cancel"), up=[500, 500], down=[500, 500], step_s=[1, 1.25],
+                   centres=[0, 8])
     played = play(setup)
     assert played.timeline("upload", "aggregate") == [
         ("upload", 0, 2, 3), ("aggregate", 3, 3, 3.5), ("upload", 1, 2.25, 3.25),
@@ -100,13 +103,13 @@ def test_late_is_what_comes_after_the_close_even_before_the_next_round_opens():
 
 @dataclass(frozen=True)
 class Noting(ErrorFeedback):
-    """Error feedback that writes down what it was given, by the row of its sender's random stream."""
+    """Error feedback that writes down what it was given, what it sent, and what was left before and after."""
 
     notes: Any = None
 
     def encode(self, vector, level, rng, state):
         payload, after = super().encode(vector, level, rng, state)
-        self.notes.append((vector.astype(np.float64), self.decode(payload.body, vector.size), after.residual, state.residual))
+        self.notes.append((vector, self.decode(payload.body, vector.size), after.residual, state.residual))
         return payload, after
 
 
@@ -125,8 +128,7 @@ def test_what_goes_to_the_residual_is_not_lost():
 
 
 def test_late_to_residual_wants_a_residual():
-    from acesim.scenario.errors import PolicyError
-    with pytest.raises(PolicyError, match=r'late = "to_residual": the uplink keeps no residual; wrap it in ErrorFeedback'):
+    with pytest.raises(PolicyError, match='late = "to_residual": the uplink keeps no residual; wrap it in ErrorFeed'):
         play(run_to(13.5, Fixed(quorum=0.5, late="to_residual")))
 
 
@@ -137,7 +139,8 @@ def test_an_asynchronous_server_answers_every_arrival():
     uploads = [(event.node, event.start_s, event.end_s, event.staleness) for event in played.of("upload")]
     assert uploads[:4] == [(0, 2, 3, 0), (1, 4.25, 6.25, 1), (0, 5.5, 6.5, 1), (0, 9.25, 10.25, 0)]
     assert played.timeline("aggregate")[:4] == [
-        ("aggregate", 3, 3, 3.5), ("aggregate", 3, 6.25, 6.75), ("aggregate", 3, 6.75, 7.25), ("aggregate", 3, 10.25, 10.75)]
+        ("aggregate", 3, 3, 3.5), ("aggregate", 3, 6.25, 6.75), ("aggregate", 3, 6.75, 7.25),
+        ("aggregate", 3, 10.25, 10.75)]
 
 
 def test_regions():
@@ -172,16 +175,16 @@ TWO = (Chunk(0.5, 0.5), Chunk(0.5, 1.0))  # halves; the backward pass takes 2 of
 
 
 def upload_of(up, chunks=TWO, worker_device=None, dtype="fp32"):
-    played = play(hand_setup(policy(uplink=Dense(dtype, chunks=chunks)), up=[up], down=[500], step_s=[3], latency_s=0.125,
-                             worker_device=worker_device, rounds=1))
+    played = play(hand_setup(policy(uplink=Dense(dtype, chunks=chunks)), up=[up], down=[500], step_s=[3],
+                             latency_s=0.125, worker_device=worker_device, rounds=1))
     (compute,), (upload,) = played.of("compute"), played.of("upload")
     assert (compute.start_s, compute.end_s) == pytest.approx((1.125, 4.125))
-    assert upload.values_bytes + upload.header_bytes == sum(chunk.share for chunk in chunks) * (500 if dtype == "fp32" else 300)
+    assert upload.message_bytes == (500 if dtype == "fp32" else 300)
     return upload.start_s, upload.end_s
 
 
 def test_overlap_bound_by_computing():
-    """The first half leaves at 3.125 and needs 250/500; the second leaves when it is ready, at 4.125: only it is seen."""
+    """The first half leaves at 3.125 and needs 250/500; the second leaves when it is ready, at 4.125."""
     assert upload_of(500) == pytest.approx((3.125, 4.125 + 250 / 500 + 0.125))
 
 
@@ -191,7 +194,8 @@ def test_overlap_bound_by_the_network():
 
 
 def test_what_is_ready_when_the_line_falls_free_leaves_as_one():
-    """Quarters at 2.625, 3.125, 3.625, 4.125 of 125 bytes: at 125 bytes/s they end at 3.625, then two at once, and the last."""
+    """Quarters of 125 bytes at 2.625, 3.125, 3.625, 4.125: at 125 bytes/s the first has left at 3.625, then two leave
+    at once, then the last."""
     quarters = tuple(Chunk(0.25, ready) for ready in (0.25, 0.5, 0.75, 1.0))
     assert upload_of(125, quarters) == pytest.approx((2.625, 2.625 + 4 + 0.125))
     assert upload_of(1000, quarters) == pytest.approx((2.625, 4.125 + 0.125 + 0.125))

@@ -23,8 +23,7 @@ SCENARIO = {
     "policies": ["full-sync", {"name": "top-k", "ratio": 0.3}, {"name": "fedavg", "local_steps": 2}, "ace-sync"],
 }
 ONES = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-COLUMNS = ("policy", "epoch", "round", "loss_nats", "top1_percent", "bytes_up", "bytes_down", "region_bytes_up",
-           "simulated_s")
+COLUMNS = ("policy", "epoch", "round", "loss_nats", "bytes_up", "bytes_down", "region_bytes_up", "simulated_s")
 
 
 def said(number):
@@ -69,8 +68,8 @@ def main(folder):
         sink = Sink()
         simulate(prepare(Order(scenario, spec, 0, folder)), sink)
         for row in sink.rows:
-            print(f"{spec.label},{row.epoch:g},{row.round},{row.loss_nats:.3f},{row.top1_percent:.1f},{row.bytes_up},"
-                  f"{row.bytes_down},{row.region_bytes_up},{row.time_s:.6g}")
+            print(f"{spec.label},{row.epoch:g},{row.round},{row.loss_nats:.3f},{row.bytes_up},{row.bytes_down},"
+                  f"{row.region_bytes_up},{row.time_s:.6g}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from acesim.learning.optimizers import SGD, AdamW, LearningRate, build_learning_
 VALIDATION = Path(__file__).resolve().parents[2].parent / "shared" / "validation"
 REFERENCE = VALIDATION / "optimizers" / "optim_golden.json"
 RULES = [AdamW(), AdamW((0.9, 0.95), weight_decay=0.1), AdamW(amsgrad=True), AdamW(decoupled=False),
-         SGD(), SGD(0.9), SGD(0.9, nesterov=True, weight_decay=0.01), SGD(0.9, dampening=0.5)]
+         SGD(), SGD(0.9), SGD(0.9, nesterov=True, weight_decay=0.01), SGD(0.9, dampening=0.5),
+         AdamW(clip_norm=0.5), SGD(0.9, clip_norm=0.5)]
 
 
 def rule_of(name, settings):
@@ -123,11 +124,39 @@ def test_schedules():
     assert [constant(step) for step in (0, 1, 3, 4, 50)] == [0.5, 1.0, 2.0, 2.0, 2.0]
     cosine = LearningRate("cosine", 1.0, 0, 4)
     assert [round(cosine(step), 6) for step in range(6)] == [1.0, 0.853553, 0.5, 0.146447, 0.0, 0.0]
-    with pytest.raises(ValueError, match=r"schedule = step: must be constant, linear or cosine"):
-        LearningRate("step", 1.0)
+    step = LearningRate("step", 1.0, 2, 10)
+    assert [round(step(at), 9) for at in (0, 1, 2, 5, 6, 7, 8, 50)] == [0.5, 1, 1, 1, 0.1, 0.1, 0.01, 0.01]
+    own = LearningRate("step", 1.0, 0, 10, drops=(0.3,), factor=0.5)
+    assert [own(at) for at in (2, 3, 9)] == [1, 0.5, 0.5]
+    with pytest.raises(ValueError, match=r"schedule = stairs: must be constant, linear, cosine or step"):
+        LearningRate("stairs", 1.0)
 
 
-@given(st.sampled_from(["constant", "linear", "cosine"]), st.integers(0, 30), st.integers(1, 100))
+def test_clipping_by_hand():
+    rule = SGD(clip_norm=2.5)
+    place, _ = rule.step(np.zeros((3, 2)), np.array([[3.0, 4.0], [0.0, 2.0], [0.0, 0.0]]), 1.0, stack_of(rule, 3))
+    assert place.tolist() == [[-1.5, -2.0], [0.0, -2.0], [0.0, 0.0]]
+    huge = np.full((1, 4), 1e30, np.float32)  # its square is no float32
+    assert np.allclose(optimizers.clipped(huge, 1.0), 0.5)
+    assert optimizers.clipped(huge, None) is huge
+    assert np.isnan(optimizers.clipped(np.array([1.0, np.nan]), 1.0)).all()  # a run that is lost must look so
+
+
+@given(st.integers(1, 70), st.floats(1e-3, 1e3))
+def test_clipping_shortens_to_the_norm_and_never_turns(size, norm):
+    gradients = np.random.default_rng(size).standard_normal((3, size)) * np.array([[1e-3], [1.0], [1e3]])
+    short = optimizers.clipped(gradients, norm)
+    lengths = np.linalg.norm(gradients, axis=1)
+    assert np.allclose(np.linalg.norm(short, axis=1), np.minimum(lengths, norm), rtol=1e-12)
+    assert np.allclose(short * lengths[:, None], gradients * np.minimum(lengths, norm)[:, None], rtol=1e-12)
+    assert all(np.array_equal(optimizers.clipped(row, norm), one) for row, one in zip(gradients, short, strict=True))
+
+
+def stack_of(rule, rows):
+    return rule.restore(stack([rule.init(2, np.float64)] * rows))
+
+
+@given(st.sampled_from(["constant", "linear", "cosine", "step"]), st.integers(0, 30), st.integers(1, 100))
 def test_a_schedule_rises_then_falls(schedule, warm_up, total):
     rate = LearningRate(schedule, 0.5, warm_up, total)
     values = [rate(step) for step in range(150)]
@@ -138,11 +167,14 @@ def test_a_schedule_rises_then_falls(schedule, warm_up, total):
 
 def test_building_from_a_scenario():
     spec = SimpleNamespace(name="adamw", learning_rate=0.1, schedule="linear", warm_up_rounds=3,
-                           betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01, momentum=0.8, nesterov=True)
+                           betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01, momentum=0.8, nesterov=True,
+                           clip_norm=None)
     assert build_optimizer(spec) == AdamW((0.9, 0.95), 1e-8, 0.01)
     assert build_learning_rate(spec, 40) == LearningRate("linear", 0.1, 3, 40)
     spec.name = "sgd"
     assert build_optimizer(spec) == SGD(0.8, True, 0.01)
+    spec.clip_norm = 2.0
+    assert build_optimizer(spec) == SGD(0.8, True, 0.01, clip_norm=2.0)
     spec.name = "lion"
     with pytest.raises(ValueError, match=r"optimizer\.name = lion: must be adamw or sgd"):
         build_optimizer(spec)

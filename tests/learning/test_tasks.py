@@ -13,13 +13,13 @@ from acesim.scenario.errors import ScenarioError
 TIERS = ["cloud"] * 2 + ["edge"] * 4
 
 
-@pytest.fixture(params=["language", "quadratic"])
-def task(request, language_task, quadratic_task):
-    spec = language_task() if request.param == "language" else quadratic_task()
+@pytest.fixture(params=["language", "quadratic", "images"])
+def task(request, language_task, quadratic_task, image_task):
+    spec = {"language": language_task, "quadratic": quadratic_task, "images": image_task}[request.param]()
     return learning.build(spec, TIERS, 3)
 
 
-def test_batches_depend_on_seed_worker_and_step_alone(task, language_task):
+def test_batches_depend_on_seed_worker_and_step_alone(task):
     workers, steps = [0, 3, 5], [7, STEPS_PER_BLOCK + 1, 0]
     wanted = task.batches(workers, steps)
     task.batches([5, 0], [STEPS_PER_BLOCK * 3, 1])
@@ -69,7 +69,8 @@ def test_equal_models_score_together_what_one_scores(task):
 
 
 def test_kinds_of_task(quadratic_task):
-    with pytest.raises(ValueError, match=r"task\.kind = chess: must be language-model or quadratic"):
+    known = "language-model, image-classification, quadratic or plugin"
+    with pytest.raises(ValueError, match=rf"task\.kind = chess: must be {known}"):
         learning.build(quadratic_task(kind="chess"), TIERS, 0)
 
 

@@ -14,14 +14,14 @@ from acesim.network.traces import Least, Trace, constant, least
 from acesim.scenario.errors import TraceError
 
 
-def play(flows, starts):
+def play(flows, starts, weights=None):
     """Start (time, key, nbytes, route) in order of time, run to the end, return {key: finish}."""
     finish, waiting = {}, sorted(starts)
     while waiting or len(flows):
         end_s = flows.next_finish()
         if waiting and waiting[0][0] <= end_s:
             time_s, key, nbytes, route = waiting.pop(0)
-            flows.start(key, nbytes, route, time_s)
+            flows.start(key, nbytes, route, time_s, weight=(weights or {}).get(key, 1.0))
         else:
             finish |= dict.fromkeys(flows.advance(end_s), end_s)
     return finish
@@ -39,6 +39,12 @@ def test_timeline_of_a_shared_link():
 def test_a_slow_flow_leaves_room_and_an_outage_stops_all():
     flows = Flows([Trace(1.0, np.array([10.0, 0.0])), constant(2.0)])
     assert play(flows, [(0.0, 0, 16.0, (0,)), (0.0, 1, 2.0, (1, 0))]) == {1: 1.0, 0: 2.8}
+
+
+def test_weights_share_a_link_in_proportion():
+    """3 : 1 until the heavy one is through at 2 s with 15 of its bytes; then the other has all."""
+    flows = Flows([constant(10.0)])
+    assert play(flows, [(0.0, 0, 15.0, (0,)), (0.0, 1, 10.0, (0,))], {0: 3.0}) == {0: 2.0, 1: 2.5}
 
 
 def test_simultaneous_ends_come_in_order_of_key():
@@ -112,6 +118,8 @@ def test_misuse_is_refused():
         flows.start(1, 1.0, (0,), 6.5)
     with pytest.raises(ValueError, match=">= 0"):
         flows.start(1, -1.0, (0,), 5.0)
+    with pytest.raises(ValueError, match="weight 0"):
+        flows.start(1, 1.0, (0,), 5.0, weight=0.0)
     for route in ((), (2,), (0, 0), (-1,)):
         with pytest.raises(ValueError, match="none twice"):
             flows.start(1, 1.0, route, 5.0)
@@ -180,23 +188,24 @@ def carries(links, route):
     return True
 
 
-def textbook(capacity, routes):
-    """Max-min by raising all rates together: {flow: rate} for {link: capacity} and {flow: route}."""
+def textbook(capacity, routes, weights=None):
+    """Max-min by raising all levels together: {flow: rate} for {link: capacity} and {flow: route}."""
+    weights = weights or dict.fromkeys(routes, 1.0)
     rates, room, growing = dict.fromkeys(routes, 0.0), dict(capacity), set(routes)
     while growing:
         users = {link: [flow for flow in growing if link in routes[flow]] for link in room}
-        link = min((link for link in room if users[link]), key=lambda link: room[link] / len(users[link]))
-        rise = room[link] / len(users[link])
+        rises = {link: room[link] / sum(weights[flow] for flow in users[link]) for link in room if users[link]}
+        link = min(rises, key=rises.get)
         for flow in growing:
-            rates[flow] += rise
+            rates[flow] += rises[link] * weights[flow]
             for crossed in routes[flow]:
-                room[crossed] -= rise
+                room[crossed] -= rises[link] * weights[flow]
         growing -= {flow for flow in growing if any(room[crossed] <= 1e-12 * capacity[crossed] for crossed in
                                                     routes[flow])} | set(users[link])
     return rates
 
 
-def step_by_step(links, starts):
+def step_by_step(links, starts, weights=None):
     """An independent simulator: goes from one change of anything to the next."""
     waiting, left, routes, finish, now = sorted(starts), {}, {}, {}, 0.0
     while waiting or left:
@@ -204,7 +213,8 @@ def step_by_step(links, starts):
             _, key, left_now, route = waiting.pop(0)
             left[key], routes[key] = left_now, route
         middle = now + 1e-7
-        rates = textbook({link: float(trace.rate(middle)) for link, trace in enumerate(links)}, routes)
+        rates = textbook({link: float(trace.rate(middle)) for link, trace in enumerate(links)}, routes,
+                         weights and {key: weights[key] for key in routes})
         ahead = [(math.floor(middle / trace.step_s + 1e-9) + 1) * trace.step_s for trace in links]
         ahead += [waiting[0][0]] if waiting else []
         ahead += [now + left[key] / rates[key] for key in left if rates[key]]
@@ -229,6 +239,16 @@ def test_against_an_independent_simulator(world):
     for _, _, nbytes, route in starts:
         carried[list(route)] += nbytes
     assert flows.moved_bytes_per_link == pytest.approx(carried, rel=1e-9, abs=1e-9)
+
+
+@settings(max_examples=80, deadline=None)
+@given(worlds(), st.lists(st.sampled_from([0.5, 1.0, 2.0, 5.0]), min_size=7, max_size=7))
+def test_weights_against_an_independent_simulator(world, drawn):
+    links, starts = world
+    weights = dict(enumerate(drawn))
+    finish = play(Flows(links), starts, weights)
+    assert finish == pytest.approx(step_by_step(links, starts, weights), rel=1e-9)
+    assert play(Flows([OffGrid([link]) for link in links]), starts, weights) == pytest.approx(finish, rel=1e-9)
 
 
 @settings(max_examples=30, deadline=None)

@@ -42,6 +42,24 @@ def test_latency_takes_no_capacity_and_a_profile_holds_its_last_rate():
     assert finish == {0: 5.125, "b": 5.125}
 
 
+def test_weights_and_latency_share_a_link():
+    """Twice the weight, or half the latency, twice the rate: 20 and 10 bytes over 10 bytes/s both take 3 s."""
+    flows = [FLOW | {"weight": 2}, FLOW | {"id": 1, "size": 10}]
+    assert replay({"links": [LINK], "flows": flows}) == {0: 3.25, 1: 3.25}
+    far = {"id": "b", "bw": 100, "lat": 0.25}
+    flows = [FLOW | {"start": 0.25}, FLOW | {"id": 1, "size": 10, "route": ["b", "a"]}]
+    assert replay({"links": [LINK, far], "flows": flows, "sharing": "rtt"}) == {0: 3.5, 1: 3.5}
+
+
+def test_tcp_is_set_up_and_pays_for_headers():
+    """.25 s there, .5 s set-up, then 1448 bytes in full packets of 1500 over 10 bytes/s."""
+    links, flows = [LINK | {"bw": 1000}], [FLOW | {"size": 1448}]
+    for transport in ("tcp", {"kind": "tcp", "initial_window": 2, "queue_packets": None, "window_bytes": None}):
+        assert replay({"links": links, "flows": flows, "transport": transport}) == {0: pytest.approx(2.25)}
+    faster = replay({"links": links, "flows": flows, "transport": {"kind": "tcp", "header": 0, "setup_rtts": 0}})
+    assert faster == {0: pytest.approx(1.698)}
+
+
 def test_a_profile_may_start_with_an_outage():
     link = LINK | {"bw": 0, "lat": 0, "profile": [[5, 10]]}
     assert replay({"note": "", "units": "", "links": [link], "flows": [FLOW]}) == {0: 7.0}
@@ -51,8 +69,16 @@ def test_a_profile_may_start_with_an_outage():
     ({"lnks": []}, "lnks: unknown key"),
     ({"links": []}, "links = []: must be a list with at least one entry"),
     ({"flows": None}, "flows: must be a list"),
-    ({"sharing": "rtt"}, "sharing = rtt: must be equal"),
-    ({"transport": {"kind": "tcp"}}, "must be fluid"),
+    ({"sharing": "fair"}, "sharing = fair: must be equal or rtt"),
+    ({"sharing": "rtt", "links": [LINK | {"lat": 0}]}, "flows[0].route = ['a']: needs a link with lat > 0"),
+    ({"transport": "udp"}, 'transport = udp: must be "fluid", "tcp" or'),
+    ({"transport": {"kind": "fluid"}}, 'must be "fluid", "tcp" or'),
+    ({"transport": {"kind": "tcp", "buffer": 3}}, "transport.buffer: unknown key (knows: kind, mss,"),
+    ({"transport": {"kind": "tcp", "mss": 0}}, "transport.mss = 0: must be a whole number >= 1"),
+    ({"transport": {"kind": "tcp", "initial_window": None}}, "transport.initial_window: must be a whole number"),
+    ({"transport": {"kind": "tcp", "window_bytes": 0}}, "transport.window_bytes = 0: must be a number >= 1"),
+    ({"transport": {"kind": "tcp", "loss": 1}}, "transport.loss = 1: must be a share < 1"),
+    ({"transport": {"kind": "tcp", "congestion": "vegas"}}, "transport.congestion = vegas: must be one of cubic, reno"),
     ({"links": [LINK | {"bw": -1}]}, "links[0].bw = -1: must be a number >= 0"),
     ({"links": [LINK | {"bw": 0}]}, "links[0].bw = 0: must be > 0 at some time"),
     ({"links": [LINK | {"profile": [[1, 2], [1, 3]]}]}, "links[0].profile: times must ascend"),
@@ -65,7 +91,7 @@ def test_a_profile_may_start_with_an_outage():
     ({"flows": [FLOW | {"route": ["a", "a"]}]}, "flows[0].route[1] = a: is in the route twice"),
     ({"flows": [FLOW | {"size": "20 MB"}]}, "flows[0].size = 20 MB: must be a number >= 0"),
     ({"flows": [FLOW | {"start": float("nan")}]}, "flows[0].start = nan"),
-    ({"flows": [FLOW | {"weight": 2}]}, "flows[0].weight = 2: must be 1"),
+    ({"flows": [FLOW | {"weight": 0}]}, "flows[0].weight = 0: must be a number > 0"),
     ({"flows": [FLOW | {"id": [1]}]}, "flows[0].id = [1]: must be text or a whole number"),
 ])
 def test_what_is_wrong_is_named(change, rule):

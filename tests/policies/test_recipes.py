@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from tests_support import play, small_setup
+from tests_support import counted_text, language, play, small_setup
 
 from acesim.compressors import Dense, ErrorFeedback, Grouped, TopK, Uniform
+from acesim.engine.world import World
 from acesim.learning.local import GradientStep, LocalSteps
 from acesim.schedules import AceSchedule
 
@@ -65,7 +66,6 @@ def test_fedavg_walks_with_the_scenarios_betas_and_its_own_rate():
 
 
 def test_fedavg_weighs_by_examples(tmp_path):
-    from tests_support import counted_text, language
     setup = small_setup("fedavg", task=language(counted_text(tmp_path)))
     assert len(set(setup.info.examples)) > 1
     plan, _ = setup.policy.schedule.plan(_first_view(setup), 0)
@@ -73,7 +73,6 @@ def test_fedavg_weighs_by_examples(tmp_path):
 
 
 def _first_view(setup):
-    from acesim.engine.world import World
     return World(setup).view(0.0, 0.0, None, None)
 
 
@@ -101,7 +100,7 @@ def test_uniform_quantised_by_hand(bits, nbytes):
 
 
 def test_ace_sync_keeps_to_its_budgets():
-    """After the warm-up no worker sends more than dense / c_k; the importance and the budget ride down with the model."""
+    """After the warm-up no worker sends more than dense / c_k; importance and budget ride down with the model."""
     setup = small_setup("ace-sync", {"c_min": 4.0, "c_max": 4.0}, epochs=4, nominal={
         "model": [{"name": "x", "shape": [240_000]}], "tokens_per_step": {"cloud": 64, "edge": 64}})
     played = play(setup)

@@ -61,8 +61,8 @@ def test_a_plugin_is_not_remembered(plugin):
 
 @pytest.mark.parametrize(("text", "rule"), [
     ("", "must define POLICIES"), ("POLICIES = []", "must define POLICIES"), ("POLICIES = {}", "must define POLICIES"),
-    ("import nothing_of_this_name", "ModuleNotFoundError: No module named"), ("1 / 0", "ZeroDivisionError: division by zero"),
-    ("def (", "SyntaxError")])
+    ("import nothing_of_this_name", "ModuleNotFoundError: No module named"),
+    ("1 / 0", "ZeroDivisionError: division by zero"), ("def (", "SyntaxError")])
 def test_a_plugin_that_cannot_be_used_says_why(tmp_path, text, rule):
     file = tmp_path / "broken.py"
     file.write_text(text, encoding="utf-8")
@@ -95,7 +95,8 @@ def test_a_parameter_that_must_be_given_is_asked_for(tmp_path):
 
 
 def test_a_scenario_is_told_every_policy_and_parameter_that_does_not_exist():
-    scenario = small_scenario(policies=["full-sync", {"name": "top-k", "rato": 0.1}, "topk", {"name": "fedavg", "x": 1}])
+    policies = ["full-sync", {"name": "top-k", "rato": 0.1}, "topk", {"name": "fedavg", "x": 1}]
+    scenario = small_scenario(policies=policies)
     problems = list(check(scenario))
     assert [(problem.path, problem.value) for problem in problems] == [
         (("policies", 1, "rato"), 0.1), (("policies", 2), "topk"), (("policies", 3, "x"), 1)]

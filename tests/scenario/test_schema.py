@@ -17,6 +17,7 @@ from acesim.scenario import (
     restore,
 )
 from acesim.scenario.labels import label_problems, labels
+from acesim.scenario.schema import TcpSpec
 
 
 def lte(**more):
@@ -71,7 +72,10 @@ def test_a_trace_says_its_kind():
     (OptimizerSpec, {"momentum": 0.9}, "belong to sgd"),
     (OptimizerSpec, {"name": "sgd", "nesterov": True}, "needs a momentum"),
     (NetworkSpec, {"trace_step": "3 s"}, "multiple of trace_step"),
-    (NetworkSpec, {"transport": "tcp"}, "not simulated yet"),
+    (NetworkSpec, {"transport": "udp"}, "must be fluid, tcp, or a mapping"),
+    (NetworkSpec, {"transport": {"kind": "tcp", "loss": "100 %"}}, "less than 100"),
+    (NetworkSpec, {"transport": {"kind": "tcp", "congestion": "vegas"}}, "'cubic', 'reno' or 'bbr'"),
+    (NetworkSpec, {"transport": {"kind": "tcp", "windw": "4 MB"}}, "windw"),
     (NetworkSpec, {"region_uplink": "5-200 Mbps"}, "one value"),
     (Stop, {"simulated_time": "1 h"}, "must be given"),
     (Scenario, {"name": "x", "seeds": [1, 1]}, "seed 1 stands 2 times"),
@@ -82,6 +86,16 @@ def test_a_trace_says_its_kind():
 def test_what_does_not_go_together(fact, arguments, rule):
     with pytest.raises(ValidationError, match=rule):
         fact(**arguments)
+
+
+def test_transport_is_a_word_or_a_mapping():
+    assert NetworkSpec().transport == NetworkSpec(transport="fluid").transport == "fluid"
+    assert NetworkSpec(transport="tcp").transport == TcpSpec()
+    spec = NetworkSpec(transport={"kind": "tcp", "window": "4 MB", "loss": "0.1 %", "congestion": "bbr"}).transport
+    assert (spec.window_bytes, spec.loss_percent, spec.congestion, spec.mss_bytes) == (4e6, 0.1, "bbr", 1448)
+    scenario = Scenario(name="x", network={"transport": spec})
+    assert restore(dump(scenario)) == scenario
+    assert dump(Scenario(name="x"))["network"]["transport"] == "fluid"
 
 
 def test_defaults_are_table_1():

@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acesim.scenario.units import (
+    COMPUTE,
+    INTENSITY,
     PERCENTAGE,
     POWER,
     RATE,
@@ -22,7 +24,7 @@ from acesim.scenario.units import (
     without_unit,
 )
 
-DIMENSIONS = [RATE, TIME, SIZE, POWER, PERCENTAGE, ROUNDS]
+DIMENSIONS = [RATE, TIME, SIZE, POWER, PERCENTAGE, ROUNDS, COMPUTE, INTENSITY]
 
 
 @pytest.mark.parametrize(("dimension", "text", "low", "high"), [
@@ -149,7 +151,8 @@ def test_shapes():
     ("message_header_bytes", "size", "message_header"),
     ("total_bytes", "size", "total_bytes"), ("target_accuracy_percent", "percentage", "target_accuracy"),
     ("warm_up_rounds", "number of rounds", "warm_up"), ("tokens_per_step", None, "tokens_per_step"),
-    ("workers", None, "workers"), ("betas", None, "betas"),
+    ("workers", None, "workers"), ("betas", None, "betas"), ("flops_per_s", "computing rate", "flops"),
+    ("idle_w", "power", "idle"), ("intensity_kg_per_joule", "grid intensity", "intensity"),
 ])
 def test_the_name_says_what_is_measured(attribute, noun, key):
     dimension = dimension_of(attribute)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from tests_support import view
 
 from acesim.scenario.errors import PolicyError
 from acesim.schedules import Fixed
-from tests_support import view
 
 
 def test_everybody_takes_part_by_default():

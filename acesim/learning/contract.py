@@ -1,0 +1,97 @@
+"""What the engine asks of a task, and the few things that all tasks share.
+
+Everything a task gives is a pure function of the scenario, the seed, the worker and the step: no policy, no
+order of calls and no neighbour in a chunk can change a batch or a gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acesim.scenario.streams import stream
+from acesim.seam import Group, Shapes, Vector
+
+Array = NDArray[Any]
+Ids = NDArray[np.int64]
+
+STEPS_PER_BLOCK = 256
+"""Steps of one worker that are drawn from one random stream."""
+
+
+class Scores(NamedTuple):
+    """How good a model is on held-out data; figures of a tier without held-out data are NaN.
+
+    perplexity   exp(loss_nats)
+    scored       predictions that were scored
+    """
+
+    loss_nats: float
+    top1_percent: float
+    perplexity: float
+    cloud_loss_nats: float
+    edge_loss_nats: float
+    cloud_top1_percent: float
+    edge_top1_percent: float
+    scored: int
+
+
+class Task(Protocol):
+    """What the engine asks of a task; C rows are the workers of one call, in the order they were named."""
+
+    size: int
+    shapes: Shapes
+    groups: tuple[Group, ...]
+    examples: Ids
+    fingerprint: str
+
+    def initial(self, seed: int) -> Vector:
+        """Return the initial parameters, float32 [P]."""
+
+    def batches(self, workers: Sequence[int], step: Sequence[int]) -> Any:
+        """Return the stacked batches of some workers, each at its own step."""
+
+    def gradient(self, parameters: Array, batch: Any, out: Array | None = None) -> tuple[Array, Array]:
+        """Return (gradients [C, P], losses float64 [C]); parameters are [P] or [C, P]."""
+
+    def evaluate(self, parameters: Array) -> Scores:
+        """Score one model."""
+
+    def evaluate_each(self, parameters: Sequence[Array]) -> Scores:
+        """Score W models, each on its own part of what `evaluate` scores; the parts are all of it, each once."""
+
+    def yardsticks(self) -> dict[str, float]:
+        """Return what simple models reach on what `evaluate` scores."""
+
+    def reference(self) -> Task:
+        """Return the same task in float64."""
+
+
+class Draws:
+    """Random numbers of each worker and step, drawn in blocks of steps; each worker's last block is kept."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._blocks: dict[int, tuple[int, Array]] = {}
+
+    def __call__(self, worker: int, step: int, draw: Any) -> Array:
+        """Return row `step` of the blocks that `draw(generator)` makes: [STEPS_PER_BLOCK, ...]."""
+        block, row = divmod(step, STEPS_PER_BLOCK)
+        kept = self._blocks.get(worker)
+        if kept is None or kept[0] != block:
+            kept = self._blocks[worker] = (block, draw(stream(self.seed, "data", worker, block)))
+        return np.asarray(kept[1][row])
+
+
+def mean_of(values: Array) -> float:
+    """Return the mean, or NaN where there is nothing to average."""
+    return float(values.mean()) if values.size else math.nan
+
+
+def bounded_exp(loss: float) -> float:
+    """Return exp(loss), at most the largest float."""
+    return math.exp(min(loss, 709.0))

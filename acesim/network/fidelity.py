@@ -1,0 +1,149 @@
+"""Holds generated links against measured ones, figure by figure: what `docs/fidelity.md` shows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from acesim.network.fluctuation import fluctuate, scaled
+from acesim.network.models import RateModel
+from acesim.network.statistics import summary, times_to_move
+from acesim.network.traces import Rates
+from acesim.scenario.units import from_mbps
+
+AMOUNTS_S = (1.0, 8.0, 60.0, 600.0)
+WORKERS = 64
+TARGET = 0.15
+"""A generated figure should be within this share of the measured one, or within its bootstrap interval."""
+STARTS, BARRIERS = 100, 4000
+KINDS: Mapping[str, str] = {"LTE": "lte", "5G/LTE driving": "5g", "5G": "5g", "5G mmWave": "5g-mmwave", "3G": "3g",
+                            "LEO satellite": "satellite", "WiFi (campus walk)": "wifi", "fixed": "fixed"}
+"""How the index of measured traces calls what the simulator calls."""
+
+
+class Figure(NamedTuple):
+    """One figure of one kind of access: measured, its 95 % bootstrap interval over traces, generated."""
+
+    name: str
+    measured: float
+    low: float
+    high: float
+    generated: float
+
+    @property
+    def holds(self) -> bool:
+        """Is the generated figure within the larger of TARGET and the interval?"""
+        margin = TARGET * abs(self.measured)
+        return bool(min(self.low, self.measured - margin) <= self.generated <= max(self.high, self.measured + margin))
+
+
+def figures(traces: Sequence[Rates], step_s: float, rng: np.random.Generator) -> dict[str, float]:
+    """Return the figures of a set of links, in Mbps-free units: bytes per second, seconds, shares.
+
+    Mean, CV and autocorrelations are medians over traces, near0 is a mean.  Times are quantiles over random traces and
+    random starts of the time to move so many seconds worth of the trace's own mean rate, the trace repeating; and of
+    the slowest of 64 such.
+    """
+    found = [summary(rates, step_s) for rates in traces]
+    table = np.array(found)
+    medians = {name: _median(table[:, place]) for place, name in enumerate(found[0]._fields)}
+    chosen = {"mean": medians["mean"], "mean of the slow 10 %": float(np.percentile(table[:, 0], 10)),
+              "mean of the fast 10 %": float(np.percentile(table[:, 0], 90)), "cv": medians["cv"],
+              "cv of the unsteady 10 %": float(np.percentile(table[:, 1], 90)),
+              "acf1": medians["acf1"], "acf10": medians["acf10"], "acf60": medians["acf60"],
+              "near0": float(table[:, -1].mean())}
+    for amount_s in AMOUNTS_S:
+        taken = np.concatenate([times_to_move(rates, step_s, amount_s, rng.random(STARTS) * len(rates) * step_s)
+                                for rates in traces])
+        slowest = taken[rng.integers(len(taken), size=(BARRIERS, WORKERS))].max(axis=1)
+        for who, times in (("one", taken), ("slowest of 64", slowest)):
+            for percent in (5, 50, 95):
+                chosen[f"{amount_s:g} s, {who}, p{percent}"] = float(np.percentile(times, percent))
+    return chosen
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def compare(traces: Sequence[Rates], model: RateModel, step_s: float, seed: int = 0, copies: int = 4,
+            resamples: int = 100) -> list[Figure]:
+    """Compare measured links with generated ones of the same lengths and ranks.
+
+    traces      measured rates in bytes per second, each equally spaced by step_s
+    copies      generated links for each measured one
+    resamples   of the bootstrap, over traces
+    A figure that no trace is long enough for is left out.
+    """
+    rng = np.random.Generator(np.random.Philox(seed))
+    measured = figures(traces, step_s, rng)
+    drawn = [figures([traces[place] for place in rng.integers(len(traces), size=len(traces))], step_s, rng)
+             for _ in range(resamples)]
+    made = figures(alike(traces, model, copies, rng), step_s, rng)
+    bounds = {name: np.percentile([each[name] for each in drawn], [2.5, 97.5]).tolist() for name in measured}
+    return [Figure(name, value, *bounds[name], made[name]) for name, value in measured.items() if np.isfinite(value)]
+
+
+def alike(traces: Sequence[Rates], model: RateModel, copies: int, rng: np.random.Generator) -> list[Rates]:
+    """Return generated links: for each measured one, `copies` as long as it and of its rank among the means.
+
+    Length and mean go together in measurements (a campaign has its own of both), so links are drawn under both.
+    """
+    ranks = np.argsort(np.argsort([float(rates.mean()) for rates in traces], kind="stable"), kind="stable")
+    return [links for rank, rates in zip(ranks, traces, strict=True)
+            for links in generate(model, len(rates), ndtri((rank + rng.random(copies)) / len(traces)), rng)]
+
+
+def generate(model: RateModel, samples: int, normals: NDArray[np.float64], rng: np.random.Generator) -> list[Rates]:
+    """Return links as the generator of scenarios makes them where no rate is given.
+
+    normals   [W] ranks of the links, as standard normal numbers
+    """
+    shapes = [model.shape_at(normal) for normal in normals.tolist()]
+    relative = fluctuate(model, shapes, rng.standard_normal((len(normals), samples)), [rng] * len(normals))
+    return [scaled(rates, model.mean_at(normal), None) for normal, rates in zip(normals.tolist(), relative, strict=True)]
+
+
+def measured(folder: Path) -> dict[tuple[str, str], list[Rates]]:
+    """Return measured rates by (kind, direction) from a folder with an INDEX.csv (source,access,file,dir,...)."""
+    with (folder / "INDEX.csv").open(encoding="utf-8") as index:
+        rows = list(csv.DictReader(index))
+    found: dict[tuple[str, str], list[Rates]] = {}
+    for row in rows:
+        found.setdefault((KINDS[row["access"]], row["dir"]), []).extend(_rates(folder / row["file"], row["dir"]))
+    return found
+
+
+def _rates(file: Path, direction: str) -> Iterable[Rates]:
+    """Yield the rates in a file: a row for each moment, or (fixed lines) a row for each line."""
+    with file.open(encoding="utf-8") as text:
+        rows = list(csv.DictReader(text))
+    if f"{direction}_mbps" in rows[0]:
+        values = [row[f"{direction}_mbps"] for row in rows]
+        yield from_mbps(1.0) * np.array([float(value) for value in values if value])
+    else:
+        for row in rows:
+            yield from_mbps(1.0) * np.array([float(value) for name, value in row.items()
+                                             if value and name.endswith("_mbps")])
+
+
+def table(found: Sequence[Figure]) -> str:
+    """Spell figures as a Markdown table."""
+    lines = ["| figure | measured | bootstrap 95 % | generated | within target |", "|---|---|---|---|---|"]
+    lines += [f"| {each.name} | {_number(each, each.measured)} | {_number(each, each.low)} to "
+              f"{_number(each, each.high)} | {_number(each, each.generated)} | {'yes' if each.holds else '**no**'} |"
+              for each in found]
+    return "\n".join(lines)
+
+
+def _number(figure: Figure, value: float) -> str:
+    if figure.name.startswith("mean"):
+        return f"{value / from_mbps(1.0):.3g} Mbps"
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.3g}" if value < 1000 else f"{value:.0f}"

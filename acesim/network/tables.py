@@ -1,0 +1,64 @@
+"""Tables of the FCC's Measuring Broadband America: many lines in one file, in samples of 5 s."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from acesim.network.files import Recording
+from acesim.scenario.errors import TraceError
+from acesim.scenario.units import from_mbps
+
+SAMPLE_S = 5.0
+RAW = ("bytes_sec_interval", "bytes_sec")
+"""Columns of the raw tables (bytes per second), the better one first: the other is the mean since the test began."""
+
+
+def parse_fcc(path: str, text: str) -> list[Recording]:
+    """Read every line of a table.
+
+    Raw tables (curr_httpgetmt.csv, curr_webget.csv) have a row for each sample of 5 s, and a recording for each
+    unit_id and target; the compact form has a row for each line: name,v0_mbps,v1_mbps,...
+    raises   TraceError for a missing column or a rate that is none
+    """
+    reader = csv.DictReader(text.splitlines())
+    heads = [head.strip() for head in reader.fieldnames or []]
+    if heads and heads[0] == "name" and all(head.endswith("_mbps") for head in heads[1:]):
+        return [_recording(path, name, rates) for name, rates in _compact(path, reader)]
+    column = next((name for name in RAW if name in heads), None)
+    if column is None:
+        raise TraceError(path, 1, f"columns are {','.join(heads)[:60] or 'missing'}: an FCC table has bytes_sec, or "
+                                  f"name,v0_mbps,v1_mbps,...")
+    lines: dict[str, list[float]] = {}
+    for number, row in enumerate(reader, start=2):
+        name = "@".join(str(row[key]) for key in ("unit_id", "target") if row.get(key))
+        lines.setdefault(name or "all", []).append(_rate(path, number, row[column]))
+    if not lines:
+        raise TraceError(path, None, "has no rows")
+    return [_recording(path, name, rates) for name, rates in lines.items()]
+
+
+def _compact(path: str, reader: csv.DictReader[str]) -> Iterator[tuple[str, list[float]]]:
+    for number, row in enumerate(reader, start=2):
+        fields: Mapping[str, str] = row
+        values = [value for name, value in fields.items() if name != "name" and value]
+        if not values:
+            raise TraceError(path, number, "has no rates")
+        yield fields["name"], [from_mbps(_rate(path, number, value)) for value in values]
+
+
+def _rate(path: str, line: int, text: str | None) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        raise TraceError(path, line, f"{text}: every rate must be a number") from None
+    if not (math.isfinite(value) and value >= 0):
+        raise TraceError(path, line, f"{text}: a rate must be finite and >= 0")
+    return value
+
+
+def _recording(path: str, name: str, rates: list[float]) -> Recording:
+    return Recording(f"{path}#{name}", np.arange(len(rates) + 1) * SAMPLE_S, np.array(rates), None)

@@ -1,0 +1,308 @@
+"""TCP connections as releases of bytes into a fluid.
+
+A connection hands its bytes to `Flows` in pieces: a slow-start window, a stage of growth, then all that is left.
+How long a piece took tells whether the window or the network held it back.  Events go with arrivals, departures
+and the few stages of each connection, never with packets.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acesim.network.flows import Flows
+from acesim.network.routes import Route
+from acesim.network.tcp import Line, Stage, Tcp
+from acesim.network.terms import Scaled, Terms
+from acesim.network.traces import Capacity, Least, Trace
+
+BRIEF = 0.02
+"""A ramp of no more than this share of a transfer is not staged: the transfer waits as long as it would idle."""
+NEARLY_S = 1e-6
+"""A round that took longer than its round trip by more than this share was full."""
+
+
+@dataclass(slots=True)
+class _Connection:
+    """A connection: what it is doing, and with what.
+
+    left            bytes not yet released
+    piece           bytes of the piece under way; 0 between pieces
+    phase           "slow start", "growth", "steady" or "held": all has gone, but the end was lost
+    window          of slow start; piece_s: when the piece under way was released
+    stages          of growth that are still to come
+    hold_s          the transfer does not end before
+    ticket          number of the only entry of the agenda that still counts
+    """
+
+    key: int
+    route: Route
+    line: Line | None
+    weight: float
+    nbytes: float
+    left: float
+    more: bool
+    phase: str = "slow start"
+    window: float = 0.0
+    sent: float = 0.0
+    piece: float = 0.0
+    piece_s: float = 0.0
+    under_way: bool = False
+    stages: list[Stage] = field(default_factory=list)
+    hold_s: float = 0.0
+    ticket: int = -1
+
+
+class TcpFlows:
+    """Transfers under way over a set of links, as TCP would move them; called as `Flows` is.
+
+    links        capacity of each link, headers included
+    tcp          the parameters
+    rtt_weights  do connections share links as their round trips say?  Else as their own weights do
+
+    Bytes are those of payload, and so are `moved_bytes_per_link`.
+
+    >>> from acesim.network.traces import constant
+    >>> flows = TcpFlows([constant(1500.0)], Tcp(mss_bytes=1448, initial_window=1))
+    >>> flows.start(0, 2896.0, (0,), 0.0, rtt_s=0.5)
+    >>> while (end_s := flows.next_finish()) < 9 and not flows.advance(end_s): pass
+    >>> end_s  # half a second of set-up, then a full line
+    2.5
+    """
+
+    def __init__(self, links: Sequence[Capacity], tcp: Tcp, rtt_weights: bool = True) -> None:
+        self.tcp = tcp
+        self._flows = Flows([_payload(link, tcp.goodput) for link in links])
+        self._rtt_weights = rtt_weights
+        self._connections: dict[int, _Connection] = {}
+        self._idle: dict[int, _Connection] = {}  # between two transfers of theirs
+        self._agenda: list[tuple[float, int, int]] = []  # a heap of (time, ticket, key)
+        self._tickets = 0
+        self._lines: dict[tuple[Route, float], Line] = {}
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    @property
+    def clock_s(self) -> float:
+        """The present moment."""
+        return self._flows.clock_s
+
+    @property
+    def moved_bytes_per_link(self) -> NDArray[np.float64]:
+        """Payload that has crossed each link up to the present moment, float64 [links]."""
+        return self._flows.moved_bytes_per_link
+
+    def start(self, key: int, nbytes: float, route: Route, time_s: float, rtt_s: float = 0.0,
+              more: bool = False, weight: float = 1.0) -> None:
+        """Let a transfer begin.
+
+        rtt_s    round trip over empty queues; 0: nothing to wait for, so a fluid
+        more     another transfer over the same connection, of the same key, will follow: it keeps its window
+        raises   as `Flows.start`
+        """
+        if key in self._connections:
+            raise ValueError(f"flow {key} is under way already: give each transfer a key of its own")
+        if not 0 <= rtt_s < math.inf:
+            raise ValueError(f"flow {key} has a round trip of {rtt_s} s: must be finite and >= 0")
+        if not 0 <= nbytes < math.inf:
+            raise ValueError(f"flow {key} of {nbytes} bytes: must be finite and >= 0")
+        if time_s < self.clock_s or (due_s := self.next_finish()) < time_s:
+            raise ValueError(f"a change at {time_s} s, but it is {self.clock_s} s and the next event is due at "
+                             f"{due_s if time_s >= self.clock_s else self.clock_s} s: advance first")
+        self._flows.advance(time_s)
+        connection = self._idle.pop(key, None)
+        if connection is None:
+            mean = self._flows.mean(route)  # also refuses what is no route
+            line = self._line(route, mean, rtt_s) if rtt_s else None
+            connection = _Connection(key, route, line, weight, nbytes, nbytes, more)
+            self._open(connection, time_s)
+        else:
+            connection.nbytes = connection.left = nbytes
+            connection.more = more
+            self._at(time_s, connection)
+        self._connections[key] = connection
+
+    def cancel(self, key: int, time_s: float) -> float:
+        """End a transfer before its time; return the bytes it has moved."""
+        self._flows.advance(time_s)
+        connection = self._connections.pop(key)
+        under_way = connection.piece - self._flows.cancel(key, time_s) if connection.under_way else 0.0
+        return connection.nbytes - connection.left - under_way
+
+    def next_finish(self) -> float:
+        """Return when to look again: a transfer ends then, or enters its next stage; inf if there is none."""
+        while self._agenda and not self._counts(self._agenda[0]):
+            heapq.heappop(self._agenda)
+        timer_s = self._agenda[0][0] if self._agenda else math.inf
+        return min(timer_s, self._flows.next_finish())
+
+    def advance(self, time_s: float) -> list[int]:
+        """Move the clock; return the keys that finished by then, in order of (time, key)."""
+        finished: list[tuple[float, int]] = []
+        while (due_s := self.next_finish()) <= time_s:
+            now_s = max(due_s, self.clock_s)
+            over = [key for key in self._flows.advance(now_s) if self._moved(self._connections[key], now_s)]
+            while self._agenda and self._agenda[0][0] <= now_s:
+                entry = heapq.heappop(self._agenda)
+                if self._counts(entry) and self._timer(self._connections[entry[2]], now_s):
+                    over.append(entry[2])
+            for key in over:
+                self._close(self._connections.pop(key))
+                finished.append((due_s, key))
+        self._flows.advance(time_s)
+        return [key for _, key in sorted(finished)]
+
+    def remaining(self, key: int) -> float:
+        """Return the bytes a transfer has still to move."""
+        connection = self._connections[key]
+        return connection.left + (self._flows.remaining(key) if connection.under_way else 0.0)
+
+    def rate(self, key: int) -> float:
+        """Return the present rate of a transfer in bytes per second."""
+        return self._flows.rate(key) if self._connections[key].under_way else 0.0
+
+    # ---------------------------------------------------------------------------------- a connection's way
+
+    def _line(self, route: Route, mean: float, rtt_s: float) -> Line:
+        line = self._lines.get((route, rtt_s))
+        if line is None:
+            line = self._lines[route, rtt_s] = Line(self.tcp, mean, rtt_s)
+        return line
+
+    def _open(self, connection: _Connection, now_s: float) -> None:
+        """Set a connection up."""
+        line = connection.line
+        if line is None:
+            connection.phase = "steady"
+            self._at(now_s, connection)
+            return
+        connection.window = min(self.tcp.initial_window * self.tcp.mss_bytes, self.tcp.closed_bytes)
+        ramp_s, idle_s = line.ramp
+        if ramp_s <= BRIEF * connection.nbytes / line.rate_bytes_per_s:
+            connection.phase = "steady"
+            self._at(now_s + idle_s, connection)
+        else:
+            self._at(now_s + self.tcp.setup_rtts * line.rtt_s, connection)
+
+    def _at(self, time_s: float, connection: _Connection) -> None:
+        """Let a connection's next step come at this time, instead of any other."""
+        connection.ticket = self._tickets
+        heapq.heappush(self._agenda, (time_s, self._tickets, connection.key))
+        self._tickets += 1
+
+    def _counts(self, entry: tuple[float, int, int]) -> bool:
+        connection = self._connections.get(entry[2])
+        return connection is not None and connection.ticket == entry[1]
+
+    def _timer(self, connection: _Connection, now_s: float) -> bool:
+        """Release the next piece; return whether the transfer is over."""
+        connection.ticket = -1
+        if connection.phase == "held":
+            return True
+        if connection.under_way:  # a stage of growth is over
+            self._end_stage(connection, now_s)
+        self._release(connection, now_s)
+        return False
+
+    def _release(self, connection: _Connection, now_s: float) -> None:
+        """Hand the next piece to the network."""
+        line, most = connection.line, math.inf
+        terms = Terms(connection.weight)
+        connection.piece = connection.left
+        if line is not None:
+            weight = connection.weight * (line.weight if self._rtt_weights else 1.0)
+            if connection.phase == "steady":
+                share, most = line.steady.share, line.steady.most_bytes_per_s
+            else:
+                share = 1.0 - self.tcp.loss
+                if connection.phase == "growth":
+                    span_s, window = connection.stages.pop(0)
+                    most = window / line.rtt_s
+                    self._at(now_s + span_s, connection)
+                else:
+                    connection.piece = min(connection.window, connection.left)
+                    most = connection.window / line.rtt_s if self.tcp.paced else math.inf
+            terms = Terms(weight, share, most)
+        connection.left -= connection.piece
+        connection.piece_s, connection.under_way = now_s, True
+        self._flows.release(connection.key, connection.piece, connection.route, now_s, terms)
+
+    def _moved(self, connection: _Connection, now_s: float) -> bool:
+        """Take note that a piece has been moved; return whether the transfer is over."""
+        connection.under_way = False
+        connection.sent += connection.piece
+        connection.ticket = -1
+        if connection.phase == "slow start":
+            self._next_round(connection, now_s)
+        if connection.left:
+            return False
+        if connection.hold_s > now_s:
+            connection.phase = "held"
+            self._at(connection.hold_s, connection)
+            return False
+        return True
+
+    def _next_round(self, connection: _Connection, now_s: float) -> None:
+        """Decide how slow start goes on, from how long its last round took."""
+        line, took_s = connection.line, now_s - connection.piece_s
+        assert line is not None
+        rate = connection.piece / took_s if took_s else math.inf
+        round_end_s = connection.piece_s + line.rtt_s
+        if took_s > line.rtt_s * (1 + NEARLY_S):
+            connection.phase, round_end_s = "steady", now_s
+            self._hold(connection, line, rate)
+        elif connection.window >= self.tcp.closed_bytes or connection.sent >= self.tcp.first_loss_bytes:
+            connection.phase = "steady"
+        elif not line.bursts_fit(connection.piece, min(1.0, rate / line.rate_bytes_per_s)):
+            connection.stages = line.growth(connection.piece, min(1.0, rate / line.rate_bytes_per_s))
+            connection.phase = "growth" if connection.stages else "steady"
+        else:
+            connection.window = min(2 * connection.window, self.tcp.closed_bytes)
+        if connection.left:
+            self._at(round_end_s, connection)
+
+    def _hold(self, connection: _Connection, line: Line, rate: float) -> None:
+        """Let a transfer whose last packets are lost in slow start's overshoot wait for their tail probe.
+
+        At the measured rate the window reaches loss_bytes = rate (RTT + queue) at loss_s; from then on, until the
+        loss is noticed RTT + queue later, what is sent at twice the rate overflows the queue.  If the transfer ends
+        in between, its end is sent again after two round trips of a full queue (RFC 8985, 7.2).
+        """
+        if math.isinf(rate) or connection.window >= self.tcp.closed_bytes:
+            return
+        loss_bytes = rate * line.full_s
+        grown = max(0.0, loss_bytes - connection.window)
+        unsent = connection.piece + connection.left - grown - loss_bytes
+        if 0 < unsent < 2 * loss_bytes:
+            loss_s = connection.piece_s + grown / rate
+            connection.hold_s = loss_s + unsent / (2 * rate) + 2 * line.full_s
+
+    def _end_stage(self, connection: _Connection, now_s: float) -> None:
+        """Take back what a stage of growth has not moved."""
+        line = connection.line
+        assert line is not None
+        moved = self._flows.cancel(connection.key, now_s)
+        connection.left, connection.under_way = connection.piece - moved, False
+        connection.sent += moved
+        if not connection.stages:
+            connection.phase = "steady"
+
+    def _close(self, connection: _Connection) -> None:
+        """Keep a connection whose next transfer will follow."""
+        if connection.more:
+            connection.hold_s, connection.ticket = 0.0, -1
+            connection.phase = "steady" if connection.phase == "held" else connection.phase
+            self._idle[connection.key] = connection
+
+
+def _payload(link: Capacity, goodput: float) -> Capacity:
+    """Return what a link carries apart from headers."""
+    if isinstance(link, Trace):
+        return Trace(link.step_s, link.bytes_per_s * goodput, link.end, link.source)
+    return Least([Scaled(link, goodput)])

@@ -1,0 +1,38 @@
+"""Plug-in files: Python files with policies or tasks of one's own."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from acesim.scenario.errors import PolicyError
+
+SHELVES = ("POLICIES", "TASKS")
+
+
+def plugin(file: str | Path, shelf: str) -> Mapping[str, Any]:
+    """Return what a plug-in file offers under one of SHELVES, by name; {} where it offers only the other.
+
+    raises   PolicyError when the file is not there, fails, or offers nothing at all
+    """
+    module = _module(Path(file))
+    found = {name: getattr(module, name, {}) for name in SHELVES}
+    if not any(isinstance(each, dict) and each for each in found.values()):
+        raise PolicyError(f'--plugin {file}: must define POLICIES = {{"name": recipe}} or TASKS = {{"name": builder}}')
+    return found[shelf]
+
+
+def _module(file: Path) -> ModuleType:
+    """Run a plug-in file; whatever it raises is reported as the file's own mistake."""
+    spec = importlib.util.spec_from_file_location(f"acesim_plugin_{file.stem}", file)
+    if not file.is_file() or spec is None or spec.loader is None:
+        raise PolicyError(f"--plugin {file}: no such Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise PolicyError(f"--plugin {file}: {type(error).__name__}: {error}") from error
+    return module

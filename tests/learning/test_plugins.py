@@ -1,0 +1,89 @@
+"""The task of docs/tasks.md, as it stands there, and what is told to who gets one wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acesim import learning
+from acesim.learning.tasks import reference_gradient
+from acesim.scenario.errors import PolicyError, ScenarioError
+from acesim.scenario.tasks import PluginTask
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "tasks.md"
+TIERS = ["cloud"] * 2 + ["edge"] * 4
+
+
+@pytest.fixture
+def file(tmp_path):
+    """The example of the page, written to a file."""
+    code, = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert len(code.splitlines()) <= 40
+    path = tmp_path / "sensors.py"
+    path.write_text(code, "utf-8")
+    return path
+
+
+def spec(**parameters):
+    return PluginTask(name="sensors", parameters=parameters, batch_size=4)
+
+
+def test_the_example_of_the_page_keeps_the_contract(file):
+    task = learning.build(spec(features=20), TIERS, 3, [file])
+    assert task.size == task.groups[-1].stop == task.initial(0).size == 20
+    workers, steps = [0, 2, 5], [3, 0, 8]
+    model = np.random.default_rng(0).standard_normal(20)
+    wanted, _ = reference_gradient(task, model, workers, steps)
+    exact, _ = task.reference().gradient(model, task.batches(workers, steps))
+    assert np.array_equal(exact, wanted)
+    step = np.zeros(20)
+    step[7] = 1e-6
+    batch = task.batches(workers, steps)
+    up, down = (task.gradient(model + sign * step, batch)[1] for sign in (1, -1))
+    assert np.allclose((up - down) / 2e-6, wanted[:, 7], atol=1e-6)
+    assert task.evaluate(task.truth).loss_nats == 0
+    assert task.evaluate_each([model] * 6) == pytest.approx(task.evaluate(model))
+    assert task.evaluate(np.zeros(20)).loss_nats == pytest.approx(task.yardsticks()["zero_nats"])
+
+
+def test_the_example_of_the_page_learns(file):
+    task = learning.build(spec(bias=0.0), TIERS, 3, [file])
+    model = task.initial(0)
+    for step in range(60):
+        gradients, _ = task.gradient(model, task.batches(range(6), [step] * 6))
+        model = model - 0.3 * gradients.mean(axis=0)
+    assert task.evaluate(model).loss_nats < 0.01 * task.evaluate(task.initial(0)).loss_nats
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    (PluginTask(name="sensor"), r"task\.name = sensor: unknown task; did you mean sensors\? \(knows: sensors\)"),
+    (spec(feature=3), r"task\.parameters\.feature = 3: unknown parameter; did you mean features\?"),
+    (spec(features="x"), r"task\.parameters: sensors: "),
+])
+def test_mistakes_in_a_scenario(file, wrong, message):
+    with pytest.raises(ScenarioError, match=message):
+        learning.build(wrong, TIERS, 0, [file])
+
+
+def test_without_a_file_there_is_none():
+    with pytest.raises(ScenarioError, match=r"knows: none\); give a file with TASKS = .* by --plugin"):
+        learning.build(spec(), TIERS, 0)
+
+
+@pytest.mark.parametrize(("code", "message"), [("1 / 0", "ZeroDivisionError: division by zero"),
+                                               ("x = (", "SyntaxError: ")])
+def test_a_file_that_breaks(tmp_path, code, message):
+    (tmp_path / "bad.py").write_text(code, "utf-8")
+    with pytest.raises(PolicyError, match=rf"--plugin .*bad\.py: {message}"):
+        learning.build(spec(), TIERS, 0, [tmp_path / "bad.py"])
+    with pytest.raises(PolicyError, match="no such Python file"):
+        learning.build(spec(), TIERS, 0, [tmp_path / "none.py"])
+
+
+def test_a_file_of_policies_alone_has_no_tasks(tmp_path):
+    (tmp_path / "policies.py").write_text("POLICIES = {'a': None}\n", "utf-8")
+    with pytest.raises(ScenarioError, match="unknown task"):
+        learning.build(spec(), TIERS, 0, [tmp_path / "policies.py"])
