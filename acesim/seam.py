@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.scenario.errors import PolicyError
+
 Vector = NDArray[np.float32]
 Shapes = tuple[tuple[int, ...], ...]
 Generator = np.random.Generator
@@ -350,6 +352,9 @@ class ModelInfo:
         return size_of(self.nominal_shapes)
 
 
+TREES = ("star", "regions")
+
+
 @dataclass(frozen=True)
 class TreePolicy:
     """A policy on a tree of servers.
@@ -364,6 +369,10 @@ class TreePolicy:
     downlink: Compressor
     schedule: Schedule
     tree: str = "star"
+
+    def __post_init__(self) -> None:
+        if self.tree not in TREES:
+            raise PolicyError(f"tree = {self.tree!r}: must be one of {', '.join(TREES)}")
 
     def memory_bytes(self, role: str, size: int, children: int) -> int:
         """Return what the policy holds for a model of `size` parameters, activations apart.

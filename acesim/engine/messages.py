@@ -24,6 +24,7 @@ class Message:
     result             down: the model the receiver will hold
     weight             up: of the sender in the mean
     batches            up: fingerprint of the data behind it
+    flow_start_s, flow_bytes   of the last flow it left in: what bandwidth is measured on
     """
 
     kind: str
@@ -45,6 +46,8 @@ class Message:
     next_part: int = 0
     start_s: float = float("nan")
     sent_s: float = float("nan")
+    flow_start_s: float = float("nan")
+    flow_bytes: float = 0.0
 
     @property
     def received(self) -> Vector:
@@ -97,6 +100,7 @@ class Carrier:
             message.next_part += 1
         if np.isnan(message.start_s):
             message.start_s = now_s
+        message.flow_start_s, message.flow_bytes = now_s, nbytes
         self._sizes[key] = nbytes
         self._ledger.hand(nbytes, message.route)
         more = message.next_part < len(message.parts)

@@ -107,21 +107,28 @@ class Simulation:
 
     def _open_round(self) -> None:
         """Plan, and send the model to every idle participant (through its region, where there are regions)."""
-        cloud, now_s, measured = self.world.cloud, self.agenda.now_s, self.world.measured
+        cloud, now_s = self.world.cloud, self.agenda.now_s
         cloud.round += 1
         plan, self.planner = self.policy.schedule.plan(self._view(), self.planner)
         check_plan(plan, cloud.round, self.world.topology.worker_names)
         self.progress.plan, self.progress.slowest_s = plan, 0.0
         self.recorder.plan(now_s, plan.report)
-        chosen = [int(row) for row in plan.participants if self.world.workers[row].phase == "idle"]
-        if not plan.sync_parent:
-            self._go_on_alone(chosen, plan)
-            return
-        for row in chosen:
-            worker = self.world.workers[row]
-            worker.phase, worker.round, worker.plan, worker.asked_s = "receiving", cloud.round, plan, now_s
-            measured.asked[row] += 1
-        self._ask(cloud, sorted({self.world.parent(row) for row in chosen}) if self.world.in_regions else chosen, plan)
+        if plan.sync_parent:
+            self._invite(plan)
+        else:
+            self._go_on_alone([int(row) for row in plan.participants if self.world.workers[row].phase == "idle"], plan)
+
+    def _invite(self, plan: Plan) -> None:
+        """Ask every idle participant; a region that has not answered yet is not asked again before it has."""
+        world, cloud, chosen = self.world, self.world.cloud, []
+        for row in plan.participants.tolist():
+            worker = world.workers[row]
+            if worker.phase == "idle" and world.parent(row) not in cloud.under_way:
+                worker.phase, worker.round, worker.plan = "receiving", cloud.round, plan
+                worker.asked_s = self.agenda.now_s
+                world.measured.asked[row] += 1
+                chosen.append(row)
+        self._ask(cloud, sorted({world.parent(row) for row in chosen}) if world.in_regions else chosen, plan)
 
     def _ask(self, server: Server, children: list[int], plan: Plan) -> None:
         """Send each child the difference between the model and what it is known to hold; wait for the quorum."""
@@ -166,7 +173,7 @@ class Simulation:
         inbox = sorted(server.inbox, key=lambda message: message.sender)
         server.inbox, server.need = [], 0
         for message in inbox:
-            if self.world.is_worker(message.sender):
+            if self.world.is_worker(message.sender) and self.world.workers[message.sender].phase == "waiting":
                 self.world.workers[message.sender].phase = "idle"
         updates = [Update(each.sender, each.payload, each.weight, each.version) for each in inbox]
         if server is self.world.cloud:
@@ -238,8 +245,8 @@ class Simulation:
 
     def _measure(self, message: Message) -> None:
         """Let the cloud learn from an upload: bandwidth from its flow, time from its round."""
-        measured, sender, span_s = self.world.measured, message.sender, message.sent_s - message.start_s
-        rate = message.nbytes / span_s if span_s > 0 else float("nan")
+        measured, sender, span_s = self.world.measured, message.sender, message.sent_s - message.flow_start_s
+        rate = message.flow_bytes / span_s if span_s > 0 else float("nan")
         if self.world.is_worker(sender):
             measured.bandwidth_bytes_per_s[sender] = average(measured.bandwidth_bytes_per_s[sender], rate)
             taken_s = self.agenda.now_s - self.world.workers[sender].asked_s
@@ -253,37 +260,40 @@ class Simulation:
         region, workers = self.world.servers[message.receiver], self.world.workers
         region.model, region.version = message.received, message.version
         waiting = [row for row in region.children if workers[row].phase == "receiving" and row not in region.under_way]
-        for plan in {id(workers[row].plan): planned(workers[row]) for row in waiting}.values():
-            self._ask(region, [row for row in waiting if workers[row].plan is plan], plan)
+        self._ask(region, waiting, planned(workers[waiting[0]]))
 
     def _admit(self, message: Message) -> None:
         """Take a decoded answer into the inbox; close the round when the quorum is there."""
         server, sender = self.world.servers[message.receiver], message.sender
         server.under_way.discard(sender)
-        late, rule = message.round < server.round, planned(server).late
+        late, rule = message.round < server.round or not server.need, planned(server).late
         if self.world.is_worker(sender):
-            self.world.workers[sender].phase = "waiting"
+            # In a region's inbox an answer may lie until the region is asked again; its sender need not.
+            self.world.workers[sender].phase = "waiting" if server is self.world.cloud else "idle"
             self.world.measured.heard[sender] = server.round
             self.world.measured.answered[sender] += not late
         if late and rule != "apply":
             self._set_aside(message, rule)
-            return
-        server.inbox.append(message)
+        else:
+            server.inbox.append(message)
         if server.need and len(server.inbox) >= server.need:
             self._close_round(server)
+        cloud = self.world.cloud
+        if cloud.need and not cloud.under_way:  # all whom the plan names were busy: one of them may be free now
+            self._invite(planned(cloud))
 
     def _set_aside(self, message: Message, rule: str) -> None:
         """Drop a late update, or give what it carried back to its sender's residual."""
-        if not self.world.is_worker(message.sender):
-            return
-        worker, give_back = self.world.workers[message.sender], getattr(self.policy.uplink, "give_back", None)
-        worker.phase = "idle"
+        world, sender = self.world, message.sender
+        if world.is_worker(sender):
+            world.workers[sender].phase = "idle"
         if rule == "cancel":
             return
+        owner, give_back = world.owner(sender), getattr(self.policy.uplink, "give_back", None)
         if give_back is None:
             raise PolicyError('late = "to_residual": the uplink keeps no residual; wrap it in ErrorFeedback, or choose '
                               '"apply" or "cancel"')
-        worker.encoder = give_back(message.payload.body, worker.model.size, worker.encoder)
+        owner.encoder = give_back(message.payload.body, owner.model.size, owner.encoder)
 
     # --- workers -------------------------------------------------------------------------------------------------
 

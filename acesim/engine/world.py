@@ -79,7 +79,11 @@ class World:
 
     def held(self, row: int) -> Vector:
         """Return the model that a child is known to hold."""
-        return self.workers[row].model if self.is_worker(row) else self.servers[row].model
+        return self.owner(row).model
+
+    def owner(self, row: int) -> Worker | Server:
+        """Return the state of a fleet row."""
+        return self.workers[row] if self.is_worker(row) else self.servers[row]
 
     def view(self, now_s: float, progress: float, update: Vector | None, step: Vector | None) -> View:
         """Return what the cloud knows when it plans."""

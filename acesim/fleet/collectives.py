@@ -71,8 +71,8 @@ def ring_all_reduce(workers: int, nbytes: float, fabric: Fabric) -> Collective:
 def ring_all_gather(nbytes: Sequence[float], fabric: Fabric) -> Collective:
     """Every worker ends with what each one had, `nbytes` [N]; in every turn all pass a piece to the next.
 
-    In turn t worker i sends the piece of worker i - t: all pieces are under way at once, so that each of the N - 1 turns
-    lasts as long as the largest piece takes.  Worker i never sends the piece of i + 1, and never receives its own.
+    In turn t worker i sends the piece of worker i - t: all pieces are under way at once, so that each of the N - 1
+    turns lasts as long as the largest piece takes.  Worker i never sends the piece of i + 1, nor receives its own.
 
     >>> ring_all_gather([100.0, 100.0, 300.0], Fabric(0.5, 100.0)).time_s
     7.0

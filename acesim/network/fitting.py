@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from acesim.network.fluctuation import fluctuate
-from acesim.network.models import OUTAGE_PERCENT, PERCENT, Outages, RateModel, Shape
+from acesim.network.models import OUTAGE_PERCENT, PERCENT, Outages, RateModel, Shape, beat_again
 from acesim.network.statistics import autocorrelation
 from acesim.network.traces import Rates
 
@@ -45,7 +45,7 @@ def fit_shape(rates: Rates, sample_s: float, threshold: float = 0.005, beat_s: f
     """
     relative = rates / rates.mean()
     out = relative < threshold
-    shape = Shape(float(rates.mean()), tuple(np.percentile(relative[~out], PERCENT).tolist()), 0.0, 1.0, 1.0, 1.0, 0.0,
+    shape = Shape(float(rates.mean()), tuple(np.percentile(relative[~out], PERCENT, method="hazen").tolist()), 0.0, 1.0, 1.0, 1.0, 0.0,
                   _outages(relative, out, sample_s))
     lags = np.unique(np.round(np.geomspace(1, max(min(LONGEST_LAG, len(rates) // 2), 1), 30)).astype(int))
     if len(rates) < 60 or np.ptp(relative[~out]) < 1e-6:
@@ -98,7 +98,7 @@ class _Scales:
         steady = shape.slow_share * slow + (1 - shape.slow_share) * np.exp(-lag_s / shape.fast_s)
         found: NDArray[np.float64] = (1 - shape.nugget - shape.beat) * steady
         if self.beat_s:
-            found = found + shape.beat * slow * np.isclose(lag_s % self.beat_s, 0.0)
+            found = found + shape.beat * slow * beat_again(lag_s, self.beat_s)
         return found
 
     def to(self, wanted: NDArray[np.float64]) -> Shape:

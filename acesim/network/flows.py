@@ -108,7 +108,7 @@ class Flows:
         if not 0 < terms.weight < math.inf:
             raise ValueError(f"flow {key} has weight {terms.weight}: must be finite and > 0")
         row = self._table.row(route)
-        self._tick(time_s)
+        self.tick(time_s)
         self._flows[key] = _Flow(key, float(nbytes), route, row, terms, terms.of(self._table.maximum[row]),
                                  float(nbytes))
         self._loose[key] = None
@@ -118,7 +118,7 @@ class Flows:
 
     def cancel(self, key: int, time_s: float) -> float:
         """End a transfer before its time; return the bytes it has moved."""
-        self._tick(time_s)
+        self.tick(time_s)
         self._loosen(key)
         moved = self._flows[key].moved
         self._remove(key)
@@ -173,8 +173,8 @@ class Flows:
 
     # ---------------------------------------------------------------------------------- the clock
 
-    def _tick(self, time_s: float) -> None:
-        """Move the clock to the moment of a change."""
+    def tick(self, time_s: float) -> None:
+        """Move the clock to the moment of a change; what ends at that very moment is left to `advance`."""
         if time_s < self.clock_s:
             raise ValueError(f"a change at {time_s} s, but it is {self.clock_s} s: the clock never runs back")
         if time_s > self.clock_s:

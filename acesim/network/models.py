@@ -20,6 +20,8 @@ PERCENT = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 9
 """Where the quantiles of a shape are given."""
 OUTAGE_PERCENT = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
 """Where the quantiles of what is left of the rate in outages are given."""
+BEAT_HALF_S = 4 / 3
+"""Half the foot of a beat: seen in samples of a second, a quarter of it falls in each neighbour."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,20 @@ def _ou_spectrum(time_s: float, sample_s: float, samples: int) -> NDArray[np.flo
 def _beat_spectrum(beat_s: float, time_s: float, sample_s: float, samples: int) -> NDArray[np.float64]:
     """Power of a pattern of unit variance that repeats after beat_s and is forgotten after time_s, on a circle."""
     lag_s = sample_s * np.minimum(np.arange(samples), samples - np.arange(samples))
-    again = np.isclose(lag_s % beat_s, 0.0)
-    power: NDArray[np.float64] = np.maximum(np.fft.rfft(np.where(again, np.exp(-lag_s / time_s), 0.0)).real, 0.0)
+    wanted = np.fft.rfft(beat_again(lag_s, beat_s) * np.exp(-lag_s / time_s)).real
+    power: NDArray[np.float64] = np.maximum(wanted, 0.0)
     return power
+
+
+def beat_again(lag_s: NDArray[np.float64], beat_s: float) -> NDArray[np.float64]:
+    """Return how much of a beat is met again after each lag: a tent around each repetition.
+
+    >>> beat_again(np.array([0.0, 1.0, 2.5, 4.0, 5.0]), 5.0)
+    array([1.  , 0.25, 0.  , 0.25, 1.  ])
+    """
+    past_s = lag_s % beat_s
+    tent: NDArray[np.float64] = np.maximum(1 - np.minimum(past_s, beat_s - past_s) / BEAT_HALF_S, 0.0)
+    return tent
 
 
 @dataclass(frozen=True)

@@ -112,10 +112,7 @@ class TcpFlows:
             raise ValueError(f"flow {key} has a round trip of {rtt_s} s: must be finite and >= 0")
         if not 0 <= nbytes < math.inf:
             raise ValueError(f"flow {key} of {nbytes} bytes: must be finite and >= 0")
-        if time_s < self.clock_s or (due_s := self.next_finish()) < time_s:
-            raise ValueError(f"a change at {time_s} s, but it is {self.clock_s} s and the next event is due at "
-                             f"{due_s if time_s >= self.clock_s else self.clock_s} s: advance first")
-        self._flows.advance(time_s)
+        self._tick(time_s)
         connection = self._idle.pop(key, None)
         if connection is None:
             mean = self._flows.mean(route)  # also refuses what is no route
@@ -130,7 +127,7 @@ class TcpFlows:
 
     def cancel(self, key: int, time_s: float) -> float:
         """End a transfer before its time; return the bytes it has moved."""
-        self._flows.advance(time_s)
+        self._tick(time_s)
         connection = self._connections.pop(key)
         under_way = connection.piece - self._flows.cancel(key, time_s) if connection.under_way else 0.0
         return connection.nbytes - connection.left - under_way
@@ -168,6 +165,12 @@ class TcpFlows:
         return self._flows.rate(key) if self._connections[key].under_way else 0.0
 
     # ---------------------------------------------------------------------------------- a connection's way
+
+    def _tick(self, time_s: float) -> None:
+        """Move the clock to the moment of a change."""
+        if time_s > self.clock_s and (due_s := self.next_finish()) < time_s:
+            raise ValueError(f"a change at {time_s} s, but something is due at {due_s} s: advance first")
+        self._flows.tick(time_s)
 
     def _line(self, route: Route, mean: float, rtt_s: float) -> Line:
         line = self._lines.get((route, rtt_s))

@@ -3,8 +3,8 @@
 The network is wires; the tree is the policy's choice.  A star sends every message over the worker's whole
 route; a tree of regions stops at the region's server, which sends on its own behalf.
 
-    edge worker --- access --- region uplink ----- cloud ingress ---> cloud server
-    edge worker <-- access --- region downlink --- cloud egress ----- cloud server
+    edge worker --- access --- [cell ---] region uplink ----- cloud ingress ---> cloud server
+    edge worker <-- access --- [cell ---] region downlink --- cloud egress ----- cloud server
     cloud worker -- own card -- fabric -- cloud server
 """
 
@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.network.cells import Cells
 from acesim.network.generator import lines, within
 from acesim.network.traces import Trace, constant
+from acesim.network.worlds import World, beside_others
 from acesim.scenario.streams import stream
 
 if TYPE_CHECKING:
@@ -94,6 +96,9 @@ class _Backbone:
         self.region_up = (*((link, ingress) for link in up), (self.fabric,))
         self.region_down = (*((egress, link) for link in down), (self.fabric,))
         self.latency_s = np.array([within(spec.region_rtt_s, share) / 2 for share in shares[:-1, 2]] + [0.0])
+        for number in (*up, *down):
+            self.traces[number - first] = beside_others(self.traces[number - first], spec.cross_traffic,
+                                                        spec.trace_step_s, spec.trace_period_s, seed, number - first)
 
     def _add(self, name: str, bytes_per_s: float) -> int:
         self.traces.append(constant(bytes_per_s, name))
@@ -114,13 +119,17 @@ def build(groups: Sequence[WorkerGroup], network_spec: NetworkSpec, seed: int) -
     """
     names = tuple(f"{group.name}-{number}" for group in groups for number in range(group.count))
     members = [group for group in groups for _ in range(group.count)]
-    own = lines([group.access for group in members], network_spec.trace_step_s, network_spec.trace_period_s,
-                seed)
-    backbone = _Backbone(network_spec, 2 * len(own), seed)
     region_of = _regions(groups, network_spec.regions)
-    link_names = [f"{name} {direction}" for name in names for direction in ("up", "down")] + backbone.names
-    links = [trace for line in own for trace in (line.up, line.down)] + backbone.traces
-    up, down = _to_region(backbone, region_of, network_spec.regions)
+    accesses = [group.access for group in members]
+    world = World(region_of.tolist(), network_spec.correlation, network_spec.diurnal.amplitude,
+                  network_spec.diurnal.period_s)
+    own = lines(accesses, network_spec.trace_step_s, network_spec.trace_period_s, seed, world)
+    backbone = _Backbone(network_spec, 2 * len(own), seed)
+    cells = Cells(network_spec, accesses, world, 2 * len(own) + len(backbone.traces), seed)
+    link_names = [f"{name} {direction}" for name in names for direction in ("up", "down")]
+    link_names += backbone.names + cells.names
+    links = [trace for line in own for trace in (line.up, line.down)] + backbone.traces + cells.traces
+    up, down = _to_region(backbone, cells, region_of, network_spec.regions)
     access_s, region_s = np.array([line.rtt_s / 2 for line in own]), backbone.latency_s
     return Topology(
         links=tuple(links), link_names=tuple(link_names), worker_names=names,
@@ -146,12 +155,12 @@ def _regions(groups: Sequence[WorkerGroup], regions: int) -> NDArray[np.int64]:
     return np.array(dealt, dtype=np.int64)
 
 
-def _to_region(backbone: _Backbone, region_of: NDArray[np.int64],
+def _to_region(backbone: _Backbone, cells: Cells, region_of: NDArray[np.int64],
                edge_regions: int) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
     """Return (up, down): each worker's way to its server; its own links are 2 k (up) and 2 k + 1 (down)."""
     fabric = [() if region < edge_regions else (backbone.fabric,) for region in region_of]
-    up = tuple((2 * row, *inside) for row, inside in enumerate(fabric))
-    return up, tuple((*inside, 2 * row + 1) for row, inside in enumerate(fabric))
+    up = tuple((2 * row, *cells.up_of(row), *inside) for row, inside in enumerate(fabric))
+    return up, tuple((*inside, *cells.down_of(row), 2 * row + 1) for row, inside in enumerate(fabric))
 
 
 def _joined(first: Route, second: Route) -> Route:

@@ -79,7 +79,8 @@ def local_only(info: ModelInfo, inner_learning_rate: float = 0.01) -> TreePolicy
     """Every worker alone on its own shard, nothing sent: is talking worth its bytes?
 
     inner_learning_rate   of each worker's AdamW, with the scenario's schedule and warm-up
-    Scores are means over workers of each one's own model, on a rotating equal part of the same held-out windows.
+    Scores are means over workers of each one's own model: a text's held-out windows are dealt to them in turn, images
+    to the worker with the same labels.
     """
     inner = AdamW(betas=info.optimizer.betas, weight_decay=info.optimizer.weight_decay)
     rate = info.optimizer.learning_rate(info.total_steps, peak=inner_learning_rate)

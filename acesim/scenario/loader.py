@@ -149,11 +149,17 @@ def missing_files(scenario: Scenario) -> Iterator[Problem]:
         yield Problem(("task", "data", "files"), data, "no such file; give an .npz, relative to the scenario's folder")
     for row, group in enumerate(scenario.workers):
         for section, trace in (("access", group.access.trace), ("availability", group.availability.trace)):
-            if trace and not os.path.isfile(trace):
+            if trace and not _is_there(trace):
                 yield Problem(("workers", row, section, "trace"), trace,
                               "no such file; paths start from the scenario's folder")
     if scenario.calibration and not os.path.isfile(scenario.calibration):
         yield Problem(("calibration",), scenario.calibration, "no such file; paths start from the scenario's folder")
+
+
+def _is_there(trace: str) -> bool:
+    """Does a file, a file#name, or a glob name a file that is there?"""
+    return any(os.path.isfile(path) or any(map(os.path.isfile, glob.iglob(path, recursive=True)))
+               for path in (trace, trace.rpartition("#")[0]) if path)
 
 
 def _placed(problem: Problem, document: Entry) -> Problem:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from acesim.scenario import defaults
-from acesim.scenario.base import Fact, Positive, Text, Whole, is_yaml, parameter
+from acesim.scenario.base import Fact, Flag, Positive, Text, Whole, is_yaml, parameter
 from acesim.scenario.costs import Grid, Prices, PriceTier
 from acesim.scenario.hardware import (
     Availability,
@@ -46,7 +46,7 @@ from acesim.scenario.tasks import (
 )
 from acesim.scenario.units import Range, from_mbps
 
-__all__ = ["Access", "Availability", "Compute", "Corpus", "DeviceSpec", "Fact", "Faults", "Grid", "ImageTask",
+__all__ = ["Access", "Availability", "Cell", "Compute", "Corpus", "DeviceSpec", "Diurnal", "Fact", "Faults", "Grid", "ImageTask",
            "LanguageModelTask", "Layer", "NetworkSpec", "Nominal", "OptimizerSpec", "Override", "PluginTask",
            "PolicySpec", "PriceTier", "Prices", "QuadraticTask", "Range", "Scenario", "Server", "Servers", "SlowPhases",
            "Stop", "Stragglers", "Task", "TcpSpec", "TransformerSpec", "WorkerGroup"]
@@ -80,7 +80,9 @@ class Access(Fact):
     kind                  how the link's rate changes in time; "datacenter" and "constant" do not
     downlink, uplink      rates; with a downlink alone the uplink follows the kind's measured relation
     rtt                   round trip; one way is half of it
-    trace, offset, end    for kind trace: a file, where in it to start, and what comes after its end
+    trace, offset, end    for kind trace: a file (or a glob, or file#name), where in it to start, and what comes after
+                          its end; workers take several recordings in turn
+    resample, block       for kind trace: each worker's link is put together from random blocks of this mean length
     """
 
     kind: Literal["datacenter", "fixed", "wifi", "3g", "lte", "5g", "5g-mmwave", "satellite", "constant",
@@ -91,6 +93,8 @@ class Access(Fact):
     trace: Text | None = None
     offset_s: float = 0.0
     end: Literal["loop", "hold", "error"] = "loop"
+    resample: Flag = False
+    block_s: Annotated[float, Field(gt=0)] = 60.0
 
     @model_validator(mode="before")
     @classmethod
@@ -117,6 +121,11 @@ class Access(Fact):
             raise ValueError(f"a trace is for kind trace, not {self.kind}; leave one of the two out")
         if self.kind != "trace" and (self.offset_s or self.end != "loop"):
             raise ValueError(f"offset and end are for kind trace, not {self.kind}; leave them out")
+        if self.kind != "trace" and self.resample:
+            raise ValueError(f"resample is for kind trace, not {self.kind}, whose links are all different; leave it "
+                             f"out")
+        if self.resample and (self.offset_s or self.end != "loop"):
+            raise ValueError("resample starts anywhere and repeats; leave offset and end out")
         if self.kind == "constant" and self.downlink_bytes_per_s is None:
             raise ValueError("kind constant has no usual rate: write for example downlink: 20 Mbps")
         return self
@@ -198,6 +207,25 @@ Transport = Annotated[Annotated[Literal["fluid"], Tag("fluid")] | Annotated[TcpS
                       Discriminator(_transport_tag), BeforeValidator(_transport)]
 
 
+class Diurnal(Fact):
+    """The hour of the day: every generated rate swings by `amplitude` of itself around its mean, once a period."""
+
+    amplitude: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
+    period_s: Annotated[float, Field(gt=0)] = 86_400.0
+
+
+class Cell(Fact):
+    """A radio sector that `workers` neighbours share (0: none); kind and rates of the sector's own trace.
+
+    Workers of kind 3g, lte, 5g and 5g-mmwave share cells with those of their region and kind, in order.
+    """
+
+    workers: Annotated[int, Field(strict=True, ge=0)] = 0
+    kind: Literal["3g", "lte", "5g", "5g-mmwave"] = "lte"
+    downlink_bytes_per_s: Range = Range(from_mbps(150), from_mbps(150))
+    uplink_bytes_per_s: Range = Range(from_mbps(50), from_mbps(50))
+
+
 class NetworkSpec(Fact):
     """What lies between the workers' own links.
 
@@ -205,6 +233,8 @@ class NetworkSpec(Fact):
     fabric            the data centre's own network
     transport         fluid, tcp, or a mapping of kind tcp and its parameters
     trace_step        generated rates are constant this long, and repeat after trace_period
+    correlation       of the noise behind the generated rates of a region's workers: 0 each for itself, 1 all alike
+    cross_traffic     mean share of the regions' links and of cells that other people's traffic takes; it fluctuates
     """
 
     regions: Positive = 4
@@ -218,6 +248,19 @@ class NetworkSpec(Fact):
     message_header_bytes: int = 64
     trace_step_s: Annotated[float, Field(gt=0)] = 1.0
     trace_period_s: Annotated[float, Field(gt=0)] = 1024.0
+    correlation: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+    cross_traffic: Annotated[float, Field(strict=True, ge=0, le=0.95)] = 0.0
+    diurnal: Diurnal = Diurnal()
+    cell: Cell = Cell()
+
+    @model_validator(mode="after")
+    def _whole_days(self) -> NetworkSpec:
+        days = self.trace_period_s / self.diurnal.period_s
+        if self.diurnal.amplitude and (days < 1 or abs(days - round(days)) > 1e-9 * days):
+            raise ValueError(f"rates repeat after trace_period, so it must be a multiple of diurnal.period, not "
+                             f"{days:g} of them: write for example trace_period: {self.diurnal.period_s / 3600:g} h "
+                             f"(and trace_step: 10 s to save memory)")
+        return self
 
     @model_validator(mode="after")
     def _whole_period(self) -> NetworkSpec:

@@ -62,6 +62,8 @@ class AceSchedule:
             raise PolicyError(f"beta = {self.beta}: must not be negative")
         if self.deadline_s is not None and self.deadline_s <= 0:
             raise PolicyError(f"deadline_s = {self.deadline_s}: must be positive, or null for none")
+        if not isinstance(self.warm_up, int) or self.warm_up < 0:
+            raise PolicyError(f"warm_up = {self.warm_up!r}: must be a whole number of rounds, not negative")
         if not 0 <= self.keep <= 1:
             raise PolicyError(f"top_p = {self.keep}: must lie in [0, 1]")
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.scenario.errors import PolicyError
 from acesim.seam import Group, Vector
 
 Floats = NDArray[np.float64]
@@ -54,6 +55,10 @@ class Attention:
     alpha: float = 0.5
     learning_rate: float = 0.02
     memory: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise PolicyError(f"alpha = {self.alpha}: must lie in [0, 1]; 1 is the temporal branch alone")
 
     def init(self) -> AttentionState:
         """Return the untrained predictor: larger magnitude is more important, no structure known yet."""

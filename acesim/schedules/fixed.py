@@ -39,8 +39,8 @@ class Fixed:
     late: str = "apply"
 
     def __post_init__(self) -> None:
-        if self.local_steps < 1:
-            raise PolicyError(f"local_steps = {self.local_steps}: must be at least 1")
+        if not isinstance(self.local_steps, int | np.integer) or self.local_steps < 1:
+            raise PolicyError(f"local_steps = {self.local_steps!r}: must be a whole number, at least 1")
         if not 0 < self.fraction <= 1:
             raise PolicyError(f"fraction = {self.fraction}: must lie in (0, 1]")
         if not 0 <= self.quorum <= 1:

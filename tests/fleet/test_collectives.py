@@ -17,7 +17,7 @@ from acesim.fleet.collectives import (
 )
 from acesim.scenario.errors import PolicyError
 
-counts, sizes = st.integers(1, 70), st.floats(0, 1e12)
+counts, sizes = st.integers(1, 70), st.just(0.0) | st.floats(1, 1e12)
 fabrics = st.builds(Fabric, st.floats(0, 1), st.floats(1, 1e12))
 
 

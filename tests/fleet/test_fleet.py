@@ -5,18 +5,22 @@ import pytest
 
 from acesim import fleet
 from acesim.fleet.memory import activation_bytes, memory
+from acesim.scenario.costs import Prices
 from acesim.scenario.errors import ScenarioError
+from acesim.scenario.hardware import Availability, Compute, Faults
 from acesim.seam import Work
 
 
 def scenario(**nominal):
-    group = SimpleNamespace(name="boards", count=2, device="rk3588", tier="edge", access=SimpleNamespace(kind="lte"))
+    usual = {"overrides": (), "compute": Compute(), "availability": Availability(), "faults": Faults()}
+    group = SimpleNamespace(name="boards", count=2, device="rk3588", tier="edge", access=SimpleNamespace(kind="lte"),
+                            **usual)
     cloud = SimpleNamespace(name="cloud", count=1, device="a100", tier="cloud",
-                            access=SimpleNamespace(kind="datacenter"))
+                            access=SimpleNamespace(kind="datacenter"), **usual)
     facts = {"tokens": lambda group: 32, "checkpoints": lambda group: False, "micro_batch": "auto", "width": 1024,
              "depth": 24} | nominal
     return SimpleNamespace(workers=(cloud, group), nominal=SimpleNamespace(**facts),
-                           network=SimpleNamespace(regions=2),
+                           network=SimpleNamespace(regions=2), calibration=None, prices=Prices(), currency="USD",
                            servers=SimpleNamespace(region=SimpleNamespace(device="n100"),
                                                    cloud=SimpleNamespace(device="a100")))
 
@@ -119,3 +123,41 @@ def test_every_profile_is_plausible(name):
     assert 0 < device.idle_w < device.busy_w
     assert device.source
     assert device.confidence
+    assert device.flops_low < device.flops_per_s < device.flops_high
+
+
+def test_overrides_take_workers_in_order(written):
+    overrides = [{"flops": "20 GFLOP/s", "count": 1}, {"memory": "4 GB", "count": 1}]
+    built = fleet.build(written(overrides=overrides), 10**6, 0)
+    plain = fleet.build(written(), 10**6, 0)
+    np.testing.assert_array_equal(built.step_s / plain.step_s, [1, 2, 1, 1])
+    assert [device.memory_bytes for device in built.devices[:4]] == [40e9, 16e9, 4e9, 16e9]
+    assert "changed by the scenario" in built.devices[1].source
+
+
+def test_one_override_without_a_count_is_for_all(written):
+    assert {device.idle_w for device in fleet.build(written(overrides={"idle": "3 W"}), 10**6, 0).devices[1:4]} == {3.0}
+
+
+def test_an_override_of_more_workers_than_there_are(written):
+    (problem,) = fleet.check(written(overrides=[{"flops": "1 GFLOP/s", "count": 2}, {"idle": "1 W", "count": 2}]))
+    assert str(problem) == ("workers[1].overrides[1]: changes 2 workers, but only 1 of the group's 3 are left; give "
+                            "smaller counts, or a larger group")
+
+
+def test_a_device_of_ones_own(written):
+    own = {"flops": "10 GFLOP/s", "memory": "2 GB", "memory_bandwidth": "5 GB/s", "network": "1 Gbps", "idle": "1 W",
+           "busy": "4 W"}
+    built = fleet.build(written(device=own), 10**6, 0)
+    device = built.devices[1]
+    assert (device.flops_per_s, device.memory_bytes, device.memory_bytes_per_s, device.busy_w) == (1e10, 2e9, 5e9, 4.0)
+    like = fleet.build(written(device={"like": "n100", "flops": "10 GFLOP/s"}), 10**6, 0).devices[1]
+    assert (like.name, like.flops_per_s, like.memory_bytes) == ("n100", 1e10, 16e9)
+    (problem,) = fleet.check(written(device={"like": "n10"}))
+    assert str(problem).startswith("workers[1].device.like = n10: unknown device; did you mean n100?")
+
+
+def test_the_smallest_memory_of_a_group_decides(written):
+    small = written(overrides={"memory": "1 GB", "count": 1})
+    with pytest.raises(ScenarioError, match=r"workers\[1\]\.device = rk3588: has 1\.0 GB, but the policy needs"):
+        memory(small, Policy(), 10**9)

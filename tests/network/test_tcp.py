@@ -159,13 +159,23 @@ def test_cancel_remaining_and_rate_on_the_way():
     assert (len(flows), flows.next_finish()) == (0, math.inf)
 
 
+def test_a_start_at_the_moment_a_round_ends_loses_nothing():
+    flows = TcpFlows([constant(1e6)], BARE)
+    flows.start(0, 30e3, (0,), 0.0, rtt_s=0.125)
+    while (due_s := flows.next_finish()) < 0.125 + 0.01:
+        flows.advance(due_s)
+    flows.start(1, 0.0, (0,), due_s)
+    assert flows.clock_s == due_s
+    assert play(flows, []) == {1: due_s, 0: pytest.approx(0.25 + 0.02)}
+
+
 def test_misuse_is_refused():
     flows = TcpFlows([constant(1e6)], BARE)
     flows.start(0, 1e6, (0,), 1.0, rtt_s=0.1)
     with pytest.raises(ValueError, match="flow 0 is under way"):
         flows.start(0, 1.0, (0,), 1.0)
     for nbytes, rtt_s, time_s, rule in ((-1.0, 0.0, 1.0, "finite and >= 0"), (1.0, -1.0, 1.0, "round trip of -1"),
-                                        (1.0, 0.0, 0.5, "advance first"), (1.0, 0.0, 3.0, "advance first")):
+                                        (1.0, 0.0, 0.5, "never runs back"), (1.0, 0.0, 3.0, "advance first")):
         with pytest.raises(ValueError, match=rule):
             flows.start(1, nbytes, (0,), time_s, rtt_s=rtt_s)
     with pytest.raises(ValueError, match="none twice"):

@@ -1,0 +1,61 @@
+"""Runs over TCP: the same learning, later."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests_support import hand_setup, play, small_setup
+
+from acesim.aggregators import Outer
+from acesim.compressors import Dense
+from acesim.learning.local import GradientStep
+from acesim.learning.optimizers import SGD, LearningRate
+from acesim.network.tcp import Tcp
+from acesim.schedules import Fixed
+from acesim.seam import Chunk, TreePolicy
+
+BARE = Tcp(mss_bytes=100, header_bytes=0, initial_window=10, queue_packets=1000)
+
+
+@dataclass(frozen=True)
+class Halved(Dense):
+    """Dense, in two halves: the first is ready at once, the second at the end."""
+
+    def encode(self, vector: Any, level: Any, rng: Any, state: Any) -> Any:
+        payload, state = super().encode(vector, level, rng, state)
+        return payload._replace(chunks=(Chunk(0.5, 0.0), Chunk(0.5, 1.0))), state
+
+
+def world(uplink=None):
+    policy = TreePolicy(GradientStep(), uplink or Dense(), Outer(SGD(), LearningRate("constant", 0.5)), Dense(), Fixed())
+    return hand_setup(policy, up=[500, 125], down=[1000, 250], step_s=[2, 1], latency_s=[0.25, 0.5], rounds=2)
+
+
+def test_a_round_over_tcp_waits_for_every_connection():
+    """500 bytes fit the first window: each message takes a round trip more, .5 s for worker 0, 1 s for worker 1."""
+    fluid, played = play(world()), play(replace(world(), tcp=BARE))
+    late = {0: 0.5, 1: 1.0}
+    for kind, times in (("download", 1), ("upload", 2)):
+        pairs = zip(fluid.of(kind)[:2], played.of(kind)[:2], strict=True)
+        assert all(over.end_s == pytest.approx(flat.end_s + times * late[flat.node]) for flat, over in pairs)
+    np.testing.assert_array_equal(played.outcome.model, fluid.outcome.model)
+    assert played.outcome.totals["bytes_up"] == fluid.outcome.totals["bytes_up"]
+
+
+def test_the_parts_of_a_message_are_one_connection():
+    """Worker 0's first half is through before the second is ready, so the set-up costs the upload nothing; worker 1's
+    line is busy all the time, so it comes a set-up later.  Both downloads took a set-up longer: .5 s and 1 s."""
+    fluid, played = play(world(Halved())), play(replace(world(Halved()), tcp=BARE))
+    later = {over.node: over.end_s - flat.end_s
+             for flat, over in zip(fluid.of("upload")[:2], played.of("upload")[:2], strict=True)}
+    assert later == {0: pytest.approx(0.5), 1: pytest.approx(2.0)}
+
+
+@pytest.mark.parametrize("policy", ["full-sync", "ace-sync"])
+def test_a_small_study_over_tcp(policy):
+    """The ledger balances, and every round takes longer, if only for the headers."""
+    setup = small_setup(policy)
+    fluid, played = play(setup), play(replace(setup, tcp=Tcp(loss=0.001)))
+    assert played.metrics[-1].time_s > fluid.metrics[-1].time_s
+    assert played.outcome.rounds == fluid.outcome.rounds
