@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from acesim.network.generator import lines_of
 from acesim.network.traces import Trace
@@ -29,7 +29,7 @@ class Cells:
         self._first = first
         self._cell_of: dict[int, int] = {}
         regions = self._fill(spec.cell.workers, accesses, world.region_of) if spec.cell.workers else []
-        sector = SimpleNamespace(kind=spec.cell.kind, downlink_bytes_per_s=spec.cell.downlink_bytes_per_s,
+        sector: Any = SimpleNamespace(kind=spec.cell.kind, downlink_bytes_per_s=spec.cell.downlink_bytes_per_s,
                                  uplink_bytes_per_s=spec.cell.uplink_bytes_per_s, rtt_s=0.0)
         rows = range(_FIRST_ROW, _FIRST_ROW + len(regions))
         own = lines_of(rows, [sector] * len(regions), spec.trace_step_s, spec.trace_period_s, seed,
@@ -45,7 +45,7 @@ class Cells:
         for row, (access, region) in enumerate(zip(accesses, region_of, strict=True)):
             if access.kind in CELLULAR:
                 neighbours.setdefault((region, access.kind), []).append(row)
-        regions = []
+        regions: list[int] = []
         for (region, _), rows in neighbours.items():
             waiting = iter(rows)
             while members := list(islice(waiting, size)):

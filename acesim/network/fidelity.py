@@ -88,7 +88,8 @@ def compare(traces: Sequence[Rates], model: RateModel, step_s: float, seed: int 
              for _ in range(resamples)]
     made = figures(alike(traces, model, copies, rng), step_s, rng)
     bounds = {name: np.percentile([each[name] for each in drawn], [2.5, 97.5]).tolist() for name in measured}
-    return [Figure(name, value, *bounds[name], made[name]) for name, value in measured.items() if np.isfinite(value)]
+    return [Figure(name, value, bounds[name][0], bounds[name][1], made[name]) for name, value in measured.items()
+            if np.isfinite(value)]
 
 
 def alike(traces: Sequence[Rates], model: RateModel, copies: int, rng: np.random.Generator) -> list[Rates]:
@@ -108,7 +109,8 @@ def generate(model: RateModel, samples: int, normals: NDArray[np.float64], rng: 
     """
     shapes = [model.shape_at(normal) for normal in normals.tolist()]
     relative = fluctuate(model, shapes, rng.standard_normal((len(normals), samples)), [rng] * len(normals))
-    return [scaled(rates, model.mean_at(normal), None) for normal, rates in zip(normals.tolist(), relative, strict=True)]
+    return [scaled(rates, model.mean_at(normal), None)
+            for normal, rates in zip(normals.tolist(), relative, strict=True)]
 
 
 def measured(folder: Path) -> dict[tuple[str, str], list[Rates]]:

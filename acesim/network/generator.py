@@ -179,7 +179,7 @@ def _generated(model: AccessModel, chosen: _Chosen, step_s: float, period_s: flo
     shared = model.correlation
     if samples["up"] == samples["down"]:
         white["up"] = shared * white["down"] + np.sqrt(1 - shared**2) * white["up"]
-    traces = {}
+    traces: dict[tuple[int, str], Trace] = {}
     for direction, rate_model in (("down", model.down), ("up", model.up)):
         own = direction == "up" and model.up_has_means
         shapes = [rate_model.shape_at(draw.up_mean if own else draw.mean)

@@ -79,8 +79,9 @@ class Shape:
 def shape_of(row: Sequence[float]) -> Shape:
     """Return the shape that a row of access_shapes.json spells: the inverse of `Shape.row`."""
     quantiles = 1 + len(PERCENT)
-    process, outage = row[quantiles : quantiles + 5], row[quantiles + 5 :]
-    return Shape(row[0], tuple(row[1:quantiles]), *process, Outages(*outage[:4], tuple(outage[4:])))
+    slow_share, slow_s, fast_s, nugget, beat, share, mean_s, spread_ln, gap_spread_ln = row[quantiles : quantiles + 9]
+    outages = Outages(share, mean_s, spread_ln, gap_spread_ln, tuple(row[quantiles + 9 :]))
+    return Shape(row[0], tuple(row[1:quantiles]), slow_share, slow_s, fast_s, nugget, beat, outages)
 
 
 @dataclass(frozen=True)
