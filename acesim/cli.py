@@ -19,8 +19,9 @@ import acesim
 from acesim import fleet
 from acesim import policies as recipes
 from acesim.estimates import estimate, in_words
-from acesim.network.files import read_csv
-from acesim.network.generator import lines
+from acesim.network.files import written_csv
+from acesim.network.formats import FORMS, WRITTEN, form_of, read, write
+from acesim.network.generator import lines, recorded
 from acesim.network.models import access_models
 from acesim.network.replay import replay
 from acesim.policies.registry import unknown_rule
@@ -28,10 +29,11 @@ from acesim.records.read import find, missing
 from acesim.report.compare import VIEWS, view
 from acesim.report.formats import FORMATS, render
 from acesim.report.layout import comparison_page, sweep_page, view_page
+from acesim.report.traces import draw_trace, grid_of, kind_line, statistics_page, ways
 from acesim.scenario import Access, scenario_path, schema, shipped_scenarios, to_yaml
 from acesim.scenario import load as load_scenario
 from acesim.scenario.errors import AcesimError, ResultMissing
-from acesim.scenario.units import RATE, parse, to_mbps
+from acesim.scenario.units import RATE, TIME, parse
 from acesim.study import Study, read_scenario
 from acesim.study import run as run_study
 from acesim.sweeps import load_sweep
@@ -331,20 +333,22 @@ def traces() -> None:
 @traces.command("list", epilog=_example("traces list"))
 @_voiced
 def traces_list(quiet: bool, verbose: bool) -> None:
-    """List the kinds of access whose rates can be generated."""
+    """List the kinds of access whose rates can be generated, and what they were fitted to."""
     for kind, model in sorted(access_models().items()):
-        rtt = f"{1000 * model.rtt_low_s:.0f}-{1000 * model.rtt_high_s:.0f} ms"
-        click.echo(f"{kind:12} round trip {rtt}")
+        click.echo(kind_line(kind, model))
+    Voice(quiet, verbose).say(f"formats of files: {', '.join(FORMS)}; written: {', '.join(WRITTEN)}")
 
 
-@traces.command(epilog=_example("traces generate lte --seed 3 --downlink '40 Mbps' --out lte.csv"))
+@traces.command(epilog=_example("traces generate lte --seed 3 --downlink '40 Mbps' --out lte.csv",
+                                "traces generate 5g --out walk.down --to mahimahi"))
 @click.argument("kind", type=click.Choice(sorted(access_models())))
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--downlink", metavar="RATE", help="Mean, '40 Mbps', or bounds, '5-200 Mbps'; the kind's own if absent.")
 @click.option("--seconds", type=click.IntRange(2), default=1024, show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False), help="A CSV file; standard output unless given.")
+@click.option("--out", type=click.Path(dir_okay=False), help="A file; standard output unless given.")
+@click.option("--to", "form", type=click.Choice(WRITTEN), default="csv", show_default=True, help="Its format.")
 @_voiced
-def generate(kind: str, seed: int, downlink: str | None, seconds: int, out: str | None, quiet: bool,
+def generate(kind: str, seed: int, downlink: str | None, seconds: int, out: str | None, form: str, quiet: bool,
              verbose: bool) -> None:
     """Generate a link of an access KIND, a row a second: t_s, down_mbps, up_mbps."""
     try:
@@ -353,30 +357,54 @@ def generate(kind: str, seed: int, downlink: str | None, seconds: int, out: str 
         raise click.BadParameter(f"{downlink}: {error}", param_hint="--downlink") from error
     access = Access.model_validate({"kind": kind, "downlink_bytes_per_s": rate})
     line = lines([access], 1.0, float(seconds), seed)[0]
-    rows = [f"{at_s},{to_mbps(down):.6g},{to_mbps(up):.6g}" for at_s, (down, up) in
-            enumerate(zip(line.down.bytes_per_s, line.up.bytes_per_s, strict=True))]
-    text = "\n".join(["t_s,down_mbps,up_mbps", *rows]) + "\n"
+    recording = recorded(f"{kind}, seed {seed}", line)
     if out is None:
-        click.echo(text, nl=False)
+        click.echo(written_csv(recording), nl=False)
     else:
-        Path(out).write_text(text, encoding="utf-8")
-        Voice(quiet, verbose).say(f"written: {out}; round trip {1000 * line.rtt_s:.0f} ms")
+        names = ", ".join(map(str, write(recording, out, form)))
+        Voice(quiet, verbose).say(f"written: {names}; round trip {1000 * line.rtt_s:.0f} ms")
 
 
-@traces.command(epilog=_example("traces show lte.csv"))
-@click.argument("file", type=click.Path(dir_okay=False))
+_form_option = click.option("--from", "source", type=click.Choice(FORMS),
+                            help="The file's format; told by its content unless given.")
+
+
+@traces.command(epilog=_example("traces show lte.csv", "traces show drive.down --out drive.svg",
+                                "traces show fcc_5s.csv#hd_trace0003"))
+@click.argument("file", type=click.Path())
+@_form_option
+@click.option("--out", type=click.Path(dir_okay=False), help="Draw it into FILE.svg, FILE.png or FILE.pdf.")
 @_voiced
-def show(file: str, quiet: bool, verbose: bool) -> None:
-    """Print what is in a trace FILE: length, mean, median, extremes and a picture."""
-    recording = read_csv(file)
-    spans_s = recording.edges_s[1:] - recording.edges_s[:-1]
-    click.echo(f"{len(spans_s)} rows, {recording.edges_s[-1] - recording.edges_s[0]:g} s")
-    for name, rates in (("down", recording.down), ("up", recording.up)):
-        if rates is not None:
-            mean = to_mbps(float((rates * spans_s).sum() / spans_s.sum()))
-            low, middle, high = (to_mbps(float(sorted(rates)[place])) for place in (0, len(rates) // 2, -1))
-            click.echo(f"{name:5} mean {mean:.2f}, least {low:.2f}, median {middle:.2f}, most {high:.2f} Mbps")
-            click.echo(f"      {sparkline(rates.tolist())}")
+def show(file: str, source: str | None, out: str | None, quiet: bool, verbose: bool) -> None:
+    """Print what is in a trace FILE: statistics and a picture."""
+    recording = read(file, source)
+    click.echo("\n".join(statistics_page(recording)))
+    for name, rates in ways(grid_of(recording)[0]):
+        click.echo(f"{name:5} {sparkline(rates.tolist())}")
+    if out is not None:
+        Voice(quiet, verbose).say(f"drawn: {draw_trace(recording, out)}")
+
+
+@traces.command(epilog=_example("traces convert drive.down drive.csv --step '100 ms'",
+                                "traces convert drive.csv drive.down", "traces convert drive.csv drive.log"))
+@click.argument("file", type=click.Path())
+@click.argument("out", type=click.Path(dir_okay=False))
+@_form_option
+@click.option("--to", "form", type=click.Choice(WRITTEN),
+              help="Unless given: csv for .csv, mahimahi for .down and .up, pensieve for .log and .txt.")
+@click.option("--step", metavar="TIME", help="Average over equal steps, '1 s'; the rows of FILE unless given.")
+@_voiced
+def convert(file: str, out: str, source: str | None, form: str | None, step: str | None, quiet: bool,
+            verbose: bool) -> None:
+    """Convert a trace FILE into another format; bytes are conserved."""
+    recording = read(file, source)
+    if step is not None:
+        try:
+            recording = recording.stepped(parse(TIME, step).low)
+        except (ValueError, ZeroDivisionError) as error:
+            raise click.BadParameter(f"{step}: {error}", param_hint="--step") from error
+    names = write(recording, out, form or form_of(out))
+    Voice(quiet, verbose).say(f"written: {', '.join(map(str, names))}")
 
 
 @cli.command(epilog=_example("flows transfers.json"))

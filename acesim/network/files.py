@@ -38,7 +38,8 @@ class Recording(NamedTuple):
         """Return the same bytes on a grid of equal steps."""
         ways = [None if rates is None else resample(rates, self.edges_s, step_s) for rates in (self.down, self.up)]
         down = ways[0] if ways[0] is not None else np.empty(0)
-        return Recording(self.file, np.arange(len(down) + 1) * step_s, down, ways[1])
+        edges_s = np.arange(len(down) + 1, dtype=np.float64) * step_s
+        return Recording(self.file, edges_s, down, ways[1])
 
 
 def read_csv(file: str | Path) -> Recording:

@@ -86,12 +86,14 @@ class _Scales:
         self.carry = _carried(shape)
         self.weight = np.sqrt(1 - lags / samples)
         everything = np.arange(1, samples)
-        self.pairs_s, self.pairs = everything * sample_s, 2 * (samples - everything) / samples**2
+        self.pairs_s = everything.astype(np.float64) * sample_s
+        self.pairs = 2 * (samples - everything) / samples**2
+        self.lags_s = lags.astype(np.float64) * sample_s
 
     def expected(self, shape: Shape) -> NDArray[np.float64]:
         """Return the autocorrelation of the rate of such a shape, less the mean over the trace."""
         inside = (self._of_z(shape, self.pairs_s) * self.pairs).sum() + 1 / self.samples  # variance of the mean
-        return self.carry(np.clip((self._of_z(shape, self.lags * self.sample_s) - inside) / (1 - inside), -1, 1))
+        return self.carry(np.clip((self._of_z(shape, self.lags_s) - inside) / (1 - inside), -1, 1))
 
     def _of_z(self, shape: Shape, lag_s: NDArray[np.float64]) -> NDArray[np.float64]:
         slow = np.exp(-lag_s / shape.slow_s)

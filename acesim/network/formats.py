@@ -173,6 +173,23 @@ def write(recording: Recording, file: str | Path, form: str) -> list[Path]:
                      for way, rates in ways if rates is not None})
 
 
+def form_of(file: str | Path) -> str:
+    """Return the format that a file's suffix asks for.
+
+    >>> form_of("drive.csv"), form_of("drive.up"), form_of("drive.log")
+    ('csv', 'mahimahi', 'pensieve')
+    """
+    form = _SUFFIXES.get(Path(file).suffix.lower())
+    if form is None:
+        raise TraceError(str(file), None, f"its suffix tells no format (knows: {', '.join(_SUFFIXES)}): choose one of "
+                                          f"{', '.join(WRITTEN)} with --to")
+    return form
+
+
+_SUFFIXES: Mapping[str, str] = MappingProxyType({".csv": "csv", ".down": "mahimahi", ".up": "mahimahi",
+                                                 ".log": "pensieve", ".txt": "pensieve"})
+
+
 def _written(texts: Mapping[Path, str]) -> list[Path]:
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8", newline="\n")

@@ -60,6 +60,12 @@ def within(values: Range | float, share: float) -> float:
     return float(values.low * (values.high / values.low) ** share)
 
 
+def recorded(name: str, line: Line) -> Recording:
+    """Return a link as a recording, for files."""
+    edges_s = np.arange(len(line.down) + 1, dtype=np.float64) * line.down.step_s
+    return Recording(name, edges_s, line.down.bytes_per_s, line.up.bytes_per_s)
+
+
 def lines(accesses: Sequence[Access], step_s: float, period_s: float, seed: int, world: World = ALONE) -> list[Line]:
     """Return the link of every worker, in order.
 
@@ -147,7 +153,7 @@ def _recorded(chosen: _Chosen, step_s: float, period_s: float, seed: int) -> dic
     """
     recordings: dict[str, list[Recording]] = {}
     taken: dict[str, int] = {}
-    traces = {}
+    traces: dict[tuple[int, str], Trace] = {}
     for place in chosen.places:
         access = chosen.accesses[place]
         if access.trace is None:

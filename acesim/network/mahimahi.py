@@ -20,7 +20,7 @@ def parse_mahimahi(path: str, text: str) -> Recording:
     last line.
     raises   TraceError where a line is no whole number or less than the one before
     """
-    at_ms = []
+    at_ms: list[int] = []
     for number, line in enumerate(text.splitlines(), start=1):
         word = line.strip()
         if not word or word.startswith("#"):

@@ -44,14 +44,14 @@ def summary(rates: Rates, step_s: float) -> Summary:
     (2000000.0, 0.5, -0.99, 0.88, 0.0)
     """
     mean = float(rates.mean())
-    quantiles = np.percentile(rates, [5, 50, 95]).tolist()
-    memory = []
+    p5, p50, p95 = np.percentile(rates, [5, 50, 95]).tolist()
+    memory: list[float] = []
     for lag_s in LAGS_S:
         lag = round(lag_s / step_s)
         enough = lag >= 1 and abs(lag * step_s - lag_s) < 1e-9 and len(rates) >= 2 * lag
         memory.append(float(autocorrelation(rates, np.array([lag]))[0]) if enough else np.nan)
-    return Summary(mean, float(rates.std() / mean) if mean else np.nan, *quantiles, *memory,
-                   float((rates < NEAR_ZERO_BYTES_PER_S).mean()))
+    return Summary(mean, float(rates.std() / mean) if mean else np.nan, p5, p50, p95, memory[0], memory[1],
+                   memory[2], float((rates < NEAR_ZERO_BYTES_PER_S).mean()))
 
 
 def autocorrelation(rates: Rates, lags: NDArray[np.int64] | Sequence[int]) -> NDArray[np.float64]:

@@ -61,4 +61,5 @@ def _rate(path: str, line: int, text: str | None) -> float:
 
 
 def _recording(path: str, name: str, rates: list[float]) -> Recording:
-    return Recording(f"{path}#{name}", np.arange(len(rates) + 1) * SAMPLE_S, np.array(rates), None)
+    edges_s = np.arange(len(rates) + 1, dtype=np.float64) * SAMPLE_S
+    return Recording(f"{path}#{name}", edges_s, np.array(rates), None)

@@ -42,7 +42,8 @@ class World(NamedTuple):
         common = {region: stream(seed, "trace", region, COMMON + block).standard_normal(samples)
                   for region in set(regions)}
         together = np.array([common[region] for region in regions])
-        return np.sqrt(self.correlation) * together + np.sqrt(1 - self.correlation) * white
+        mixed: NDArray[np.float64] = np.sqrt(self.correlation) * together + np.sqrt(1 - self.correlation) * white
+        return mixed
 
     def by_day(self, step_s: float, steps: int) -> Rates | float:
         """Return the factor of each step [steps]; its mean over whole days is 1."""
@@ -75,5 +76,5 @@ def beside_others(link: Trace, share: float, step_s: float, period_s: float, see
     gain /= np.sqrt((gain**2).mean())
     z = np.fft.irfft(np.fft.rfft(white) * gain[: steps // 2 + 1], n=steps)
     taken = betaincinv(OTHERS_COUNT * share, OTHERS_COUNT * (1 - share), ndtr(z))
-    moments_s = (np.arange(steps) + 0.5) * step_s
+    moments_s = (np.arange(steps, dtype=np.float64) + 0.5) * step_s
     return Trace(step_s, link.rate(moments_s) * (1 - taken), source=f"{link.source} beside other traffic")

@@ -47,9 +47,9 @@ from acesim.scenario.tasks import (
 from acesim.scenario.units import Range, from_mbps
 
 __all__ = ["Access", "Availability", "Cell", "Compute", "Corpus", "DeviceSpec", "Diurnal", "Fact", "Faults", "Grid",
-           "ImageTask", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal", "OptimizerSpec", "Override", "PluginTask",
-           "PolicySpec", "PriceTier", "Prices", "QuadraticTask", "Range", "Scenario", "Server", "Servers", "SlowPhases",
-           "Stop", "Stragglers", "Task", "TcpSpec", "TransformerSpec", "WorkerGroup"]
+           "ImageTask", "LanguageModelTask", "Layer", "NetworkSpec", "Nominal", "OptimizerSpec", "Override",
+           "PluginTask", "PolicySpec", "PriceTier", "Prices", "QuadraticTask", "Range", "Scenario", "Server", "Servers",
+           "SlowPhases", "Stop", "Stragglers", "Task", "TcpSpec", "TransformerSpec", "WorkerGroup"]
 
 
 class Stop(Fact):
