@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.compressors.base import CompressorBase
-from acesim.compressors.knapsack import solve_greedy, solve_uniform
+from acesim.compressors.knapsack import Hull, climb, prepared, solve_uniform
 from acesim.compressors.layout import Layout
 from acesim.compressors.menu import DEFAULT_MENU, operators
 from acesim.compressors.rounding import GroupedBody, Moments, Picks, distortions, joined, moments, rounded
@@ -21,10 +21,11 @@ from acesim.seam import Budget, Generator, Payload, Shapes, Vector, Wire, Work, 
 
 
 class GroupedState(NamedTuple):
-    """distortion: [G, L] as last measured; encodes: choices made since measuring began."""
+    """distortion: [G, L] as last measured; encodes: choices made since measuring began; hull: the knapsack it makes."""
 
     distortion: NDArray[np.float64]
     encodes: int
+    hull: Hull
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,10 @@ class Grouped(CompressorBase):
     def init(self, size: int) -> GroupedState:
         """Return the state before anything was measured."""
         self._check(size)
-        return GroupedState(np.ones((len(self.sizes), len(self.menu))), 0)
+        return self._measured(np.ones((len(self.sizes), len(self.menu))), 0)
+
+    def _measured(self, distortion: NDArray[np.float64], encodes: int) -> GroupedState:
+        return GroupedState(distortion, encodes, prepared(1.0 - distortion, self._nominal.costs))
 
     def encode(self, vector: Vector, level: Any, rng: Generator | None,
                state: GroupedState) -> tuple[Payload, GroupedState]:
@@ -157,9 +161,9 @@ class Grouped(CompressorBase):
             return self._checked_picks(level), state
         if known.squares.any():  # a vector of zeros measures nothing
             if state.encodes % self.distortion_every == 0:
-                state = state._replace(distortion=distortions(vector, self._proxy, known))
+                state = self._measured(distortions(vector, self._proxy, known), state.encodes)
             state = state._replace(encodes=state.encodes + 1)
-        return self._chosen(level, known, state.distortion), state
+        return self._chosen(level, known, state), state
 
     def _default_picks(self) -> Picks:
         if self.default not in self.menu:
@@ -177,18 +181,18 @@ class Grouped(CompressorBase):
                               f"from 0 to {len(self.menu) - 1}")
         return picks
 
-    def _chosen(self, budget: Budget, known: Moments, distortion: NDArray[np.float64]) -> Picks:
+    def _chosen(self, budget: Budget, known: Moments, state: GroupedState) -> Picks:
         importance = self._checked_importance(budget)
         room = math.floor(budget.nbytes) - self._nominal.level_bytes
         if room < 0 and "skip" in self.menu:
             return np.full(len(self.sizes), self.menu.index("skip"))
-        power = known.squares.astype(np.float64)[:, None] * (1.0 - distortion)
+        power = known.squares.astype(np.float64)
         if self.choice == "uniform":
             if budget.keep:
                 raise PolicyError(f"Grouped: Budget.keep = {budget.keep}: must be 0 where choice = 'uniform'")
-            return solve_uniform(power, self._nominal.costs, room)
+            return solve_uniform(power[:, None] * (1.0 - state.distortion), self._nominal.costs, room)
         whole = self._whole(importance, budget.keep, room)
-        return self._around(whole, importance[:, None] * power, room)
+        return self._around(whole, importance * power, state.hull, room)
 
     def _checked_importance(self, budget: Budget) -> NDArray[np.float64]:
         importance = np.asarray(budget.importance, np.float64)
@@ -213,7 +217,7 @@ class Grouped(CompressorBase):
         extra = costs[first, self.menu.index("fp32")] - least[first]
         return np.asarray(first[np.cumsum(extra) <= room - least.sum()])
 
-    def _around(self, whole: NDArray[np.int64], values: NDArray[np.float64], room: int) -> Picks:
+    def _around(self, whole: NDArray[np.int64], weights: NDArray[np.float64], hull: Hull, room: int) -> Picks:
         costs, picks = self._nominal.costs, np.zeros(len(self.sizes), np.int64)
         rest = np.ones(picks.size, np.bool_)
         if whole.size:
@@ -221,5 +225,6 @@ class Grouped(CompressorBase):
             picks[whole] = self.menu.index("fp32")
             room -= int(costs[whole, picks[whole]].sum())
         if rest.any():
-            picks[rest], _ = solve_greedy(values[rest], costs[rest], room)
+            left = hull.only(rest) if whole.size else hull
+            picks[rest], _ = climb(left, weights[rest], room)
         return picks

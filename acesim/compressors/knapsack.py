@@ -7,7 +7,7 @@ A value of -inf marks a level that a group does not have.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,22 +62,54 @@ def solve_greedy(values: NDArray[Any], costs: NDArray[Any], budget: int) -> tupl
     >>> solve_greedy(np.array([[0., 5.], [0., 4.]]), np.array([[0, 3], [0, 2]]), 4)
     (array([0, 1]), 3.3333333333333335)
     """
+    return climb(prepared(values, costs), np.ones(len(values)), budget)
+
+
+class Hull(NamedTuple):
+    """A knapsack made ready: what follows from its levels alone, whatever its groups weigh; all [L, G].
+
+    worth, price    values and costs
+    corners         levels that are corners of the rising part of their group's upper hull
+    slopes, before  slope and price from which the hull leads there; slopes to the cheapest levels are inf
+    """
+
+    worth: Table
+    price: Table
+    corners: NDArray[np.bool_]
+    slopes: Table
+    before: Table
+
+    def only(self, groups: NDArray[np.bool_]) -> Hull:
+        """Return the hull of some of the groups."""
+        return Hull(self.worth[:, groups], self.price[:, groups], self.corners[:, groups], self.slopes[:, groups],
+                    self.before[:, groups])
+
+
+def prepared(values: NDArray[Any], costs: NDArray[Any]) -> Hull:
+    """Return a knapsack made ready for `climb`; values and costs as for `solve_exact`."""
     values, costs = _checked(values, costs)
     worth, price = _available(values.T.copy(), costs.T.astype(np.float64))
-    room = _room(price.min(0), budget)
-    on_hull, slopes, before = _hull(worth, price)
-    climb = on_hull & np.isfinite(slopes)
-    steps = np.flatnonzero(climb)
-    efficiency, step_cost = slopes.ravel()[steps], (price - before).ravel()[steps]
+    return Hull(worth, price, *_hull(worth, price))
+
+
+def climb(hull: Hull, weights: NDArray[np.float64], budget: int) -> tuple[Picks, float]:
+    """Return what `solve_greedy` returns for values times the weights of their groups [G], each >= 0.
+
+    A weight stretches a group's hull and leaves its corners where they are, so a hull serves as long as its levels do.
+    """
+    room = _room(hull.price.min(0), budget)
+    rising = hull.corners & np.isfinite(hull.slopes)
+    steps = np.flatnonzero(rising & (weights > 0))
+    efficiency = hull.slopes.ravel()[steps] * weights[steps % weights.size]
     order = np.argsort(-efficiency, kind="stable")
-    spent = np.cumsum(step_cost[order])
+    spent = np.cumsum((hull.price - hull.before).ravel()[steps[order]])
     fitting = int(np.searchsorted(spent, room, side="right"))
     room -= float(spent[fitting - 1]) if fitting else 0.0
-    reached = on_hull & ~climb
+    reached = hull.corners & ~rising
     reached.ravel()[steps[order[:fitting]]] = True
-    picks: Picks = np.where(reached, price, -1.0).argmax(0)
+    picks: Picks = np.where(reached, hull.price, -1.0).argmax(0)
     missed = float(efficiency[order[fitting]]) * room if fitting < steps.size else 0.0
-    return picks, max(0.0, missed - _fill(worth, price, picks, room))
+    return picks, max(0.0, missed - _fill(hull.worth * weights, hull.price, picks, room))
 
 
 def solve_uniform(values: NDArray[Any], costs: NDArray[Any], budget: int) -> Picks:

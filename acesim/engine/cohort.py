@@ -55,6 +55,11 @@ class Cohort:
         """Note that a worker has begun."""
         self.jobs[job.worker] = job
 
+    def drop(self, worker: int) -> None:
+        """Forget a training that will never be fetched."""
+        self.jobs.pop(worker, None)
+        self.results.pop(worker, None)
+
     def fetch(self, worker: int) -> Result:
         """Return a worker's result, once; computes it, with others of its kind, if nobody has yet."""
         if worker not in self.results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,7 @@ class Message:
     batches: int = 0
     key: int = -1
     next_part: int = 0
+    ticket: int = -1
     start_s: float = float("nan")
     sent_s: float = float("nan")
     flow_start_s: float = float("nan")
@@ -89,7 +91,7 @@ class Carrier:
         if ready_s <= self._agenda.now_s:
             self.launch(key)
         else:
-            self._agenda.at(ready_s, "launch", key)
+            self.messages[key].ticket = self._agenda.at(ready_s, "launch", key)
 
     def launch(self, key: int) -> None:
         """Start a flow with all parts that are ready by now."""
@@ -117,7 +119,7 @@ class Carrier:
                 self._launch_at(message.parts[message.next_part][0], key)
             else:
                 message.sent_s = now_s
-                self._agenda.at(now_s + message.latency_s, "arrive", key)
+                message.ticket = self._agenda.at(now_s + message.latency_s, "arrive", key)
         if not self._settling:
             self._expect()
 
@@ -143,6 +145,18 @@ class Carrier:
         """Hand over a message that has arrived."""
         return self.messages.pop(key)
 
+    def drop(self, key: int) -> float:
+        """Take a message back before it has arrived; return the bytes that have left already, which are lost."""
+        message, now_s = self.messages.pop(key), self._agenda.now_s
+        self._agenda.cancel(message.ticket)
+        left = sum(nbytes for _, nbytes in message.parts[: message.next_part])
+        if key not in self._sizes:
+            return left
+        unsent = self._sizes.pop(key) - self.flows.cancel(key, now_s)
+        self._ledger.hand(-unsent, message.route)
+        self._unsettle()
+        return left - unsent
+
     def in_flight(self) -> np.ndarray:
         """Return the bytes of flows under way that are still to be moved, link by link."""
         left = np.zeros(len(self._ledger.handed))
@@ -150,3 +164,23 @@ class Carrier:
             for link in self.messages[key].route:
                 left[link] += self.flows.remaining(key)
         return left
+
+
+def parts(payload: Payload, nbytes: float, end_s: float, backward_s: float,
+          encode_s: float) -> list[tuple[float, float]]:
+    """Return when which bytes of a message may leave: [(ready_s, bytes)].
+
+    A chunk is ready once the backward pass has reached it and the encoder has worked it and all before it off.
+
+    >>> from acesim.seam import Chunk
+    >>> parts(Payload(None, 8, (Chunk(.5, .5), Chunk(.5, 1.))), 8., 10., 4., 1.)
+    [(8.5, 4.0), (10.5, 4.0)]
+    """
+    if not payload.chunks:
+        return [(end_s + encode_s, nbytes)]
+    found: list[tuple[float, float]] = []
+    free_s = -math.inf
+    for chunk in payload.chunks:
+        free_s = max(free_s, end_s - backward_s * (1 - chunk.ready_at)) + encode_s * chunk.share
+        found.append((free_s, nbytes * chunk.share))
+    return found

@@ -62,6 +62,27 @@ class Recorder:
             self.emit(Event("encode", self._world.workers[row].round, row, -1, start_s, start_s + span_s,
                             joules=self._busy(row, span_s)))
 
+    def presence(self, row: int, now_s: float, what: str) -> None:
+        """Note that a worker has come (join), gone (leave) or crashed."""
+        self.emit(Event(what, max(self._world.cloud.round, 0), row, -1, now_s, now_s))
+
+    def lost_work(self, row: int, now_s: float) -> None:
+        """Note a computation that was cut short."""
+        worker = self._world.workers[row]
+        self.emit(Event("lost", worker.round, row, -1, worker.started_s, now_s, name="compute",
+                        joules=self._busy(row, now_s - worker.started_s)))
+
+    def lost_message(self, message: Message, nbytes: float, now_s: float) -> None:
+        """Note a message that was cut short after `nbytes`."""
+        up, begun = message.kind == "up", math.isfinite(message.start_s)
+        row, peer = (message.sender, message.receiver) if up else (message.receiver, message.sender)
+        radio, start_s = self._world.fleet.radios[row], message.start_s if begun else now_s
+        each = radio.up_joules_per_byte if up else radio.down_joules_per_byte
+        sent_s = now_s if math.isnan(message.sent_s) else message.sent_s
+        joules = each * nbytes + radio.active_w * (sent_s - start_s)
+        self.emit(Event("lost", message.round, row, peer, start_s, now_s, links=len(message.route), joules=joules,
+                        name="upload" if up else "download", value=nbytes))
+
     def message(self, message: Message, now_s: float) -> None:
         """Note a message that has arrived; the row is that of the receiver of a download, the sender of an upload."""
         world, up = self._world, message.kind == "up"

@@ -7,7 +7,6 @@ asynchronous server a quorum of 0: each answer closes a round and is answered at
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,14 +14,15 @@ import numpy as np
 
 from acesim.aggregators import weighted_mean
 from acesim.engine.agenda import Agenda
+from acesim.engine.churn import Churn
 from acesim.engine.cohort import Cohort, Job, Result
 from acesim.engine.ledger import Ledger, check_payload
-from acesim.engine.messages import Carrier, Message
+from acesim.engine.messages import Carrier, Message, parts
 from acesim.engine.plans import check_plan
 from acesim.engine.prints import TrainingPrint
 from acesim.engine.recorder import Recorder
 from acesim.engine.setup import Outcome, Setup, Sink
-from acesim.engine.state import Progress, Server, Worker, average
+from acesim.engine.state import Progress, Server, average, needed, planned
 from acesim.engine.world import World
 from acesim.fleet.fleet import FORWARD_SHARE
 from acesim.network.transport import carrying
@@ -46,6 +46,8 @@ class Simulation:
         enrolled = self.policy.schedule.enrolled(self.world.tier)
         self.progress = Progress(int(enrolled.sum()), setup.info.total_steps, setup.info.steps_per_epoch)
         self.recorder = Recorder(self.world, self.progress, sink, on_progress)
+        self.churn = Churn(self.world, self.agenda, self.carrier, self.cohort, self.recorder, self._plan_round,
+                           self._close_round, self._finish_round)
         self.outer = self.policy.aggregator.init(self.world.cloud.model)
         self.down_state = self.policy.downlink.init(setup.info.size)
         self.planner: Any = None
@@ -56,6 +58,7 @@ class Simulation:
         """Play until the stop rule holds; return what came of it."""
         self.planner = self.policy.schedule.init(self._view(), stream(self.setup.seed, "sampling"))
         self._evaluate()
+        self.churn.begin()
         self._open_round()
         self.agenda.run()
         cloud = self.world.cloud
@@ -85,6 +88,10 @@ class Simulation:
                 self._admit(*arguments)
             case "finish_round":
                 self._finish_round()
+            case "turn":
+                self.churn.turn(*arguments)
+            case "timeout":
+                self.churn.timeout(*arguments)
 
     def _view(self) -> Any:
         return self.world.view(self.agenda.now_s, self.progress.share, self.progress.update, self.progress.step)
@@ -106,9 +113,14 @@ class Simulation:
     # --- servers: rounds -----------------------------------------------------------------------------------------
 
     def _open_round(self) -> None:
+        """Begin the next round."""
+        self.world.cloud.round += 1
+        self._plan_round()
+        self.churn.persist()
+
+    def _plan_round(self) -> None:
         """Plan, and send the model to every idle participant (through its region, where there are regions)."""
         cloud, now_s = self.world.cloud, self.agenda.now_s
-        cloud.round += 1
         plan, self.planner = self.policy.schedule.plan(self._view(), self.planner)
         check_plan(plan, cloud.round, self.world.topology.worker_names)
         self.progress.plan, self.progress.slowest_s = plan, 0.0
@@ -116,14 +128,14 @@ class Simulation:
         if plan.sync_parent:
             self._invite(plan)
         else:
-            self._go_on_alone([int(row) for row in plan.participants if self.world.workers[row].phase == "idle"], plan)
+            self._go_on_alone([int(row) for row in plan.participants if self.world.workers[row].free], plan)
 
     def _invite(self, plan: Plan) -> None:
         """Ask every idle participant; a region that has not answered yet is not asked again before it has."""
         world, cloud, chosen = self.world, self.world.cloud, []
         for row in plan.participants.tolist():
             worker = world.workers[row]
-            if worker.phase == "idle" and world.parent(row) not in cloud.under_way:
+            if worker.free and world.parent(row) not in cloud.under_way:
                 worker.phase, worker.round, worker.plan = "receiving", cloud.round, plan
                 worker.asked_s = self.agenda.now_s
                 world.measured.asked[row] += 1
@@ -132,9 +144,9 @@ class Simulation:
 
     def _ask(self, server: Server, children: list[int], plan: Plan) -> None:
         """Send each child the difference between the model and what it is known to hold; wait for the quorum."""
-        waiting = server.under_way if plan.late == "apply" else set()
+        server.awaited = (server.under_way if plan.late == "apply" else set()) | set(children)
         server.plan, server.under_way = plan, server.under_way | set(children)
-        server.need = max(1, math.ceil(plan.quorum * len(waiting | set(children)) - 1e-9))
+        server.need = needed(plan.quorum, len(server.awaited))
         encoded: dict[int, tuple[Payload, Vector]] = {}
         for child in children:
             held = self.world.held(child)
@@ -144,6 +156,8 @@ class Simulation:
             self._send_down(server, child, *encoded[id(held)], plan)
         if len(server.inbox) >= server.need:  # answers that came while the last round was being closed
             self._close_round(server)
+        elif self.setup.timeout_s is not None and children:
+            self.agenda.at(self.agenda.now_s + self.setup.timeout_s, "timeout", server.row, server.round)
 
     def _encode_down(self, server: Server, held: Vector, plan: Plan) -> tuple[Payload, Vector]:
         """Return the payload for a child that holds `held`, and what it will hold then."""
@@ -158,6 +172,8 @@ class Simulation:
         if not self.world.is_worker(child):
             self.world.servers[child].round = message.round
         self.carrier.send(message)
+        if self.world.is_worker(child):
+            self.world.workers[child].message = message.key
 
     def _message(self, sender: int, receiver: int, payload: Payload, compressor: Compressor, version: int) -> Message:
         """Address a payload; its parts, and what rides on it, are the caller's."""
@@ -229,19 +245,19 @@ class Simulation:
         if self.world.is_worker(receiver):
             worker = self.world.workers[receiver]
             worker.model, worker.version = message.received, message.version
-            self._then(now_s + work_s, "compute", receiver)
+            worker.ticket = self._then(now_s + work_s, "compute", receiver) or worker.ticket
             return
         done_s = self.world.servers[receiver].occupy(now_s, work_s)
         if not down:
             self._measure(message)
         self._then(done_s, "pass_on" if down else "admit", message)
 
-    def _then(self, time_s: float, action: str, *arguments: Any) -> None:
-        """Act at a time; what takes no time needs no detour over the agenda."""
+    def _then(self, time_s: float, action: str, *arguments: Any) -> int | None:
+        """Act at a time, and return the ticket; what takes no time needs no detour over the agenda."""
         if time_s <= self.agenda.now_s:
             self._play(action, arguments)
-        else:
-            self.agenda.at(time_s, action, *arguments)
+            return None
+        return self.agenda.at(time_s, action, *arguments)
 
     def _measure(self, message: Message) -> None:
         """Let the cloud learn from an upload: bandwidth from its flow, time from its round."""
@@ -260,7 +276,10 @@ class Simulation:
         region, workers = self.world.servers[message.receiver], self.world.workers
         region.model, region.version = message.received, message.version
         waiting = [row for row in region.children if workers[row].phase == "receiving" and row not in region.under_way]
-        self._ask(region, waiting, planned(workers[waiting[0]]))
+        if waiting:
+            self._ask(region, waiting, planned(workers[waiting[0]]))
+        else:  # all who waited for it have gone
+            self.churn.forget(self.world.cloud, region.row)
 
     def _admit(self, message: Message) -> None:
         """Take a decoded answer into the inbox; close the round when the quorum is there."""
@@ -302,12 +321,12 @@ class Simulation:
         worker, now_s = self.world.workers[row], self.agenda.now_s
         plan = planned(worker)
         steps = int(plan.local_steps[row])
-        times_s = self.setup.fleet.compute_s(row, worker.steps, steps)
+        times_s = self.setup.fleet.compute_s(row, worker.steps, steps, now_s)
         worker.phase, worker.started_s = "computing", now_s
         self.cohort.start(Job(row, worker.model, worker.steps, steps, worker.local))
         end_s, backward_s = now_s + float(times_s.sum()), float(times_s[-1]) * (1 - FORWARD_SHARE)
         early = self.policy.uplink.chunks and plan.sync_parent
-        self.agenda.at(end_s - backward_s if early else end_s, "send", row, end_s, backward_s, steps)
+        worker.ticket = self.agenda.at(end_s - backward_s if early else end_s, "send", row, end_s, backward_s, steps)
 
     def _send_update(self, row: int, end_s: float, backward_s: float, steps: int) -> None:
         """Fetch a worker's result, encode it, and send its parts as they become ready."""
@@ -327,6 +346,7 @@ class Simulation:
         worker.phase = "sending"
         self.recorder.encoding(row, end_s, encode_s)
         self.carrier.send(message)
+        worker.message = message.key
 
     def _note_compute(self, row: int, end_s: float, steps: int, result: Result) -> None:
         """Count a worker's local steps."""
@@ -342,7 +362,8 @@ class Simulation:
     def _go_on_alone(self, chosen: list[int], plan: Plan) -> None:
         """Let participants train on from their own models; the round ends when all of them have."""
         cloud = self.world.cloud
-        cloud.under_way, cloud.need = set(chosen), len(chosen)
+        cloud.plan, cloud.need = plan, max(1, len(chosen))
+        cloud.under_way, cloud.awaited = set(chosen), set(chosen)
         for row in chosen:
             self.world.workers[row].round, self.world.workers[row].plan = cloud.round, plan
             self._compute(row)
@@ -354,31 +375,5 @@ class Simulation:
         self.print.add_alone(row, result)
         cloud.under_way.discard(row)
         if not cloud.under_way:
+            cloud.need = 0
             self._finish_round()
-
-
-def planned(asked: Worker | Server) -> Plan:
-    """Return the plan under which a worker or server was asked; a later one is not its business."""
-    if asked.plan is None:
-        raise PolicyError("nobody has asked this worker or server for anything yet")
-    return asked.plan
-
-
-def parts(payload: Payload, nbytes: float, end_s: float, backward_s: float,
-          encode_s: float) -> list[tuple[float, float]]:
-    """Return when which bytes of a message may leave: [(ready_s, bytes)].
-
-    A chunk is ready once the backward pass has reached it and the encoder has worked it and all before it off.
-
-    >>> from acesim.seam import Chunk
-    >>> parts(Payload(None, 8, (Chunk(.5, .5), Chunk(.5, 1.))), 8., 10., 4., 1.)
-    [(8.5, 4.0), (10.5, 4.0)]
-    """
-    if not payload.chunks:
-        return [(end_s + encode_s, nbytes)]
-    found: list[tuple[float, float]] = []
-    free_s = -math.inf
-    for chunk in payload.chunks:
-        free_s = max(free_s, end_s - backward_s * (1 - chunk.ready_at)) + encode_s * chunk.share
-        found.append((free_s, nbytes * chunk.share))
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.engine.messages import Message
+from acesim.scenario.errors import PolicyError
 from acesim.seam import Generator, Plan, Vector
 
 MEMORY = 0.7  # weight of the past in measured bandwidths and times
@@ -24,6 +26,8 @@ class Worker:
     steps     local steps done: its place in its data and in its compute stream
     version   of the model it holds
     plan      of the round it was last asked in
+    there     is it there, or away?
+    ticket    of the agenda's entry for what it does; message: key of the last one to it or from it
     """
 
     model: Vector
@@ -38,6 +42,14 @@ class Worker:
     started_s: float = float("nan")
     ended_s: float = float("nan")
     asked_s: float = float("nan")
+    there: bool = True
+    ticket: int = -1
+    message: int = -1
+
+    @property
+    def free(self) -> bool:
+        """Can it be asked?"""
+        return self.there and self.phase == "idle"
 
 
 @dataclass
@@ -48,6 +60,7 @@ class Server:
     children     fleet rows that talk to it
     under_way    children that were sent a model and have not answered yet
     inbox        messages whose content is decoded, waiting for the quorum
+    awaited      those of them its quorum is a share of, and those of these that have answered
     need         answers it waits for in the present round; 0 while it waits for nothing
     busy_until_s when it has worked off what it was given
     plan         under which it last asked its children
@@ -59,6 +72,7 @@ class Server:
     encoder: Any = None
     rng: Generator | None = None
     under_way: set[int] = field(default_factory=set)
+    awaited: set[int] = field(default_factory=set)
     inbox: list[Message] = field(default_factory=list)
     need: int = 0
     round: int = -1
@@ -92,6 +106,22 @@ class Measured:
             return np.full(rows, np.nan)
         return Measured(unknown(workers), unknown(regions), unknown(workers), unknown(workers), unknown(workers),
                         *(np.zeros(workers, dtype=np.int64) for _ in range(3)))
+
+
+def needed(quorum: float, awaited: int) -> int:
+    """Return how many answers are a quorum, at least one.
+
+    >>> needed(0.8, 5), needed(0.0, 5), needed(1.0, 3)
+    (4, 1, 3)
+    """
+    return max(1, math.ceil(quorum * awaited - 1e-9))
+
+
+def planned(asked: Worker | Server) -> Plan:
+    """Return the plan under which a worker or server was asked; a later one is not its business."""
+    if asked.plan is None:
+        raise PolicyError("nobody has asked this worker or server for anything yet")
+    return asked.plan
 
 
 def average(past: float, new: float) -> float:

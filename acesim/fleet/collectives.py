@@ -9,7 +9,9 @@ N workers and B bytes:
     ring all-gather   (N - 1) (alpha + m beta)             m bytes a worker; with unequal m: the largest of each turn
     tree broadcast    ceil(log2 N) (alpha + B beta)
 
-A collective declares its own link bytes: what every worker's card sends and receives.  Source: Thakur, Rabenseifner &
+A collective declares its own link bytes: what every worker's card sends and receives.  No policy uses one yet: one that
+does would wait until its cloud workers are ready, add `time_s` to the clock, and emit one row of `link_bytes` and no
+messages, for the bytes are the collective's and not those of a link of the topology.  Source: Thakur, Rabenseifner &
 Gropp 2005 (IJHPCA 19(1)).
 """
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from acesim.network.fitting import SETTINGS, fit_models
 from acesim.network.fluctuation import fluctuate, scaled
-from acesim.network.models import RateModel
+from acesim.network.models import RateModel, access_models
 from acesim.network.statistics import summary, times_to_move
 from acesim.network.traces import Rates
 from acesim.scenario.units import from_mbps
@@ -134,6 +135,52 @@ def _rates(file: Path, direction: str) -> Iterable[Rates]:
         for row in rows:
             yield from_mbps(1.0) * np.array([float(value) for name, value in row.items()
                                              if value and name.endswith("_mbps")])
+
+
+def page(folder: Path, seed: int = 0) -> str:
+    """Return the Markdown of docs/fidelity.md's tables: a summary, then every figure of every kind.
+
+    folder   of measured traces, with its INDEX.csv
+    """
+    summaries, tables = [], []
+    links = measured(folder)
+    parts = halves(links, seed)
+    for key, model in fitted().items():
+        found = compare(links[key], model, model.sample_s, seed)
+        held = f"{_held(parts[key])}" if key in parts else "too few links"
+        summaries.append(f"| {key[0]} {key[1]} | {len(links[key])} | {_held(found)} | {held} |")
+        tables.append(f"### {key[0]}, {key[1]}\n\n{model.fit}\n\n{table(found)}\n")
+    head = ("| access | measured links | figures within target | of halves that were not fitted |\n"
+            "|---|---|---|---|")
+    return "\n".join([head, *summaries, "", *tables])
+
+
+def _held(found: Sequence[Figure]) -> str:
+    return f"{sum(each.holds for each in found)} of {len(found)}"
+
+
+def fitted() -> dict[tuple[str, str], RateModel]:
+    """Return the shipped model of every direction that was fitted by itself."""
+    found = {}
+    for kind, model in access_models().items():
+        found[kind, "down"] = model.down
+        if model.up_has_means:
+            found[kind, "up"] = model.up
+    return found
+
+
+FEWEST_LINKS = 8
+
+
+def halves(links: Mapping[tuple[str, str], Sequence[Rates]], seed: int) -> dict[tuple[str, str], list[Figure]]:
+    """Fit a random half of the links of each kind and compare with the other half."""
+    found = {}
+    for key, rates in links.items():
+        if key in SETTINGS and len(rates) >= FEWEST_LINKS:
+            order = np.random.Generator(np.random.Philox(seed)).permutation(len(rates))
+            model = fit_models({key: [rates[place] for place in order[::2]]})[key]
+            found[key] = compare([rates[place] for place in order[1::2]], model, model.sample_s, seed)
+    return found
 
 
 def table(found: Sequence[Figure]) -> str:

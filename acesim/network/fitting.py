@@ -8,9 +8,12 @@ zeros have no order, and what has none has no memory.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermevander
@@ -160,3 +163,59 @@ def _spread(lengths: NDArray[np.int64]) -> float:
     shares = [np.median((runs**2).sum(axis=1) / runs.sum(axis=1) ** 2)
               for runs in (np.exp(spread * _NORMAL[:, :drawn]) for spread in spreads)]
     return float(np.interp(wanted, np.maximum.accumulate(shares), spreads))
+
+
+class Settings(NamedTuple):
+    """How one direction of a kind is fitted: see `fit_shape`.
+
+    source     what was measured
+    sample_s   spacing of the measurements
+    most       links kept, evenly over the ranks of their means
+    """
+
+    source: str
+    sample_s: float = 1.0
+    threshold: float = 0.005
+    beat_s: float = 0.0
+    correction: float = 0.5
+    most: int = 10_000
+
+
+SETTINGS: Mapping[tuple[str, str], Settings] = MappingProxyType({
+    ("3g", "down"): Settings("3G (HSPA, EV-DO)"), ("3g", "up"): Settings("3G (UMTS, EV-DO)"),
+    ("lte", "down"): Settings("LTE", correction=1.0),
+    ("5g", "down"): Settings("5G sub-6 GHz mixed with LTE", threshold=0.02, correction=1.0),
+    ("5g-mmwave", "down"): Settings("5G mmWave", threshold=0.02, correction=0.0),
+    ("satellite", "down"): Settings("Starlink in motion", correction=1.0),
+    ("satellite", "up"): Settings("Starlink in motion", beat_s=5.0, correction=1.0),
+    ("wifi", "down"): Settings("Wi-Fi, walking on a campus"),
+    ("fixed", "down"): Settings("FCC MBA 2016, fixed lines", sample_s=5.0, most=64)})
+"""What is fitted, and how; chosen by what then agrees with the measurements (docs/fidelity.md)."""
+
+
+def fit_models(measured: Mapping[tuple[str, str], Sequence[Rates]]) -> dict[tuple[str, str], RateModel]:
+    """Fit every direction of every kind that SETTINGS names, from measured rates by (kind, direction)."""
+    return {key: _fit_model(measured[key], settings) for key, settings in SETTINGS.items() if key in measured}
+
+
+def _fit_model(links: Sequence[Rates], settings: Settings) -> RateModel:
+    ordered = sorted(links, key=lambda rates: float(rates.mean()))
+    kept = min(settings.most, len(ordered))
+    chosen = [ordered[int((place + 0.5) * len(ordered) / kept)] for place in range(kept)]
+    hours = settings.sample_s * sum(map(len, links)) / 3600
+    fit = f"{settings.source}: {kept} of {len(links)} links, {hours:.2g} h"
+    shapes = tuple(fit_shape(rates, settings.sample_s, settings.threshold, settings.beat_s, settings.correction, place)
+                   for place, rates in enumerate(chosen))
+    return RateModel(fit, settings.sample_s, settings.beat_s, shapes)
+
+
+def spelt(models: Mapping[tuple[str, str], RateModel]) -> str:
+    """Spell models as access_shapes.json: a line for each link, four digits."""
+    kinds: dict[str, list[str]] = {}
+    for (kind, direction), model in models.items():
+        rows = ",\n".join("   " + json.dumps([float(f"{value:.4g}") for value in shape.row()], separators=(",", ":"))
+                          for shape in model.shapes)
+        kinds.setdefault(kind, []).append(f'  "{direction}": {{"fit": {json.dumps(model.fit)}, "sample_s": '
+                                          f'{model.sample_s}, "beat_s": {model.beat_s}, "rows": [\n{rows}\n  ]}}')
+    body = ",\n".join(f' "{kind}": {{\n' + ",\n".join(ways) + "\n }" for kind, ways in kinds.items())
+    return "{\n" + body + "\n}\n"

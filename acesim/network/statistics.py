@@ -75,7 +75,7 @@ def times_to_move(rates: Rates, step_s: float, amount_s: float, starts_s: NDArra
     passed = np.concatenate([[0.0], np.cumsum(rates)]) * step_s
     period_s, total = len(rates) * step_s, passed[-1]
     target = np.interp(starts_s, np.arange(len(passed)) * step_s, passed) + amount_s * total / period_s
-    whole = np.floor(target / total)
+    whole = np.maximum(np.ceil(target / total * (1 - 1e-13)) - 1, 0)  # what ends with a period waits for no other
     rest = target - whole * total
     step = np.clip(np.searchsorted(passed, rest, side="left") - 1, 0, len(rates) - 1)
     past = (rest - passed[step]) / np.where(rates[step] > 0, rates[step], 1.0)

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from math import isnan, nan
 from typing import NamedTuple
 
-KINDS = ("download", "compute", "encode", "upload", "aggregate", "plan", "evaluate", "figure")
+KINDS = ("download", "compute", "encode", "upload", "aggregate", "plan", "evaluate", "figure", "join", "leave",
+         "crash", "lost")
 """What can happen."""
 
 BYTE_PARTS = ("values_bytes", "index_bytes", "scale_bytes", "control_bytes", "header_bytes")
@@ -36,7 +37,8 @@ class Event(NamedTuple):
     joules        energy spent by what the row says
     staleness     of what arrived, in rounds
     loss          in nats; NaN where the row has none
-    name, value   a named figure (figure rows), for example "rank_correlation", .9
+    name, value   a named figure (figure rows), for example "rank_correlation", .9; of what a worker that went away
+                  lost: compute, upload or download, and the bytes that had left by then
     """
 
     kind: str
@@ -139,6 +141,7 @@ class Fold:
         self._link_bytes = self._egress_bytes = self._steps = self._waits = 0
         self._joules = self._waited_s = 0.0
         self._drift = nan
+        self._lost: dict[str, float] = {}  # empty unless somebody went away: totals then name nothing new
 
     def add(self, event: Event) -> None:
         """Count one event."""
@@ -152,6 +155,8 @@ class Fold:
             self._add_message(event)
         elif event.kind == "figure" and event.name == "drift":
             self._drift = event.value
+        elif event.kind == "lost":
+            self._add_lost(event)
 
     def _add_message(self, event: Event) -> None:
         nbytes = event.message_bytes
@@ -164,6 +169,12 @@ class Fold:
         if event.kind == "download" and event.peer == self.cloud and self._outside[event.node]:
             self._egress_bytes += nbytes
 
+    def _add_lost(self, event: Event) -> None:
+        names = {"compute": ["lost_computations"], "upload": ["lost_bytes_up"], "download": ["lost_bytes_down"]}
+        egress = event.name == "download" and event.peer == self.cloud and self._outside[event.node]
+        for name in names[event.name] + ["lost_egress_bytes"] * egress:
+            self._lost[name] = self._lost.get(name, 0) + (1 if event.name == "compute" else event.value)
+
     def snapshot(self) -> dict[str, int | float]:
         """Return the columns named in CUMULATIVE as they stand."""
         (up, region_up), (down, region_down) = self._sent["upload"], self._sent["download"]
@@ -175,7 +186,8 @@ class Fold:
     def totals(self) -> dict[str, int | float]:
         """Return the ledger: the snapshot, and the messages and bytes of every part in each direction."""
         parts = {f"{kind}_{part}": nbytes for (kind, part), nbytes in self._parts.items()}
-        return self.snapshot() | parts | {f"{kind}_messages": count for kind, count in self._messages.items()}
+        counts = {f"{kind}_messages": count for kind, count in self._messages.items()}
+        return self.snapshot() | parts | counts | self._lost
 
 
 def outside(workers: int, regions: int, tier: Sequence[str] | None) -> tuple[bool, ...]:

@@ -225,3 +225,11 @@ def test_importing_acesim_loads_none_of_its_rooms():
     assert acesim.Scenario is type(load("quickstart"))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         acesim.nothing
+
+
+def test_the_longest_runs_begin_first(tmp_path):
+    loaded = study.read_scenario("quickstart")
+    found = orders_of(loaded, study.choose_policies(loaded, None), [0, 1], tmp_path)
+    assert [(order.policy.label, order.seed) for order in study.longest_first(found)] == [
+        ("ace-sync", 0), ("ace-sync", 1), ("top-k", 0), ("top-k", 1), ("full-sync", 0), ("fedavg", 0), ("full-sync", 1),
+        ("fedavg", 1)]

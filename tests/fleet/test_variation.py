@@ -9,7 +9,8 @@ from acesim import fleet
 from acesim.fleet import calibration
 from acesim.fleet.phases import Recorded, Renewal, read_presence, stretched
 from acesim.fleet.presence import Presence, of_group
-from acesim.scenario.errors import TraceError
+from acesim.scenario import dump, load, restore
+from acesim.scenario.errors import ScenarioError, TraceError
 
 SIZE = 10**6
 
@@ -211,3 +212,25 @@ def test_measurements_of_what_is_not_there(tmp_path, calibrated):
     first, second = fleet.check(calibrated(tmp_path / "c.json", '{"rk3558": 1}'))
     assert "rk3558: neither a device nor a worker group: unknown device; did you mean rk3588?" in first.rule
     assert "no worker is one of these" in second.rule
+
+
+def test_files_are_found_beside_the_scenario(tmp_path):
+    page = """name: x
+task: {kind: quadratic}
+nominal: {model: transformer-350m, tokens_per_step: {edge: 32}}
+workers:
+  - {name: a, count: 1, device: rk3588, access: {kind: lte}, availability: {trace: there.csv}}
+calibration: measured.json
+policies: [full-sync]
+"""
+    (tmp_path / "s.yaml").write_text(page)
+    with pytest.raises(ScenarioError) as caught:
+        load(tmp_path / "s.yaml")
+    paths = [problem.path for problem in caught.value.problems]
+    assert paths == [("workers", 0, "availability", "trace"), ("calibration",)]
+    assert str(tmp_path / "measured.json") in str(caught.value)
+    (tmp_path / "there.csv").write_text("t_s,present\n0,1\n30,0\n40,1\n")
+    (tmp_path / "measured.json").write_text('{"rk3588": 1.25}')
+    loaded = load(tmp_path / "s.yaml", checks=(fleet.check,))
+    assert fleet.build(loaded, SIZE, 0).step_s.tolist() == [1.25]
+    assert restore(dump(loaded)) == loaded

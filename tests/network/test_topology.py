@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from acesim.network import Flows, build
+from acesim.scenario.schema import Cell, Diurnal
 from acesim.scenario.units import Range, from_mbps
 
 
@@ -15,7 +16,7 @@ def exactly(value):
 
 
 def group(name, count, kind, tier, rtt_s=0.02):
-    access = SimpleNamespace(kind=kind, downlink_bytes_per_s=exactly(from_mbps(40)), trace=None, offset_s=0.0,
+    access = SimpleNamespace(kind=kind, downlink_bytes_per_s=exactly(from_mbps(40)), trace=None, offset_s=0.0, resample=False, block_s=60.0,
                              uplink_bytes_per_s=exactly(from_mbps(8)), rtt_s=exactly(rtt_s), end="loop")
     return SimpleNamespace(name=name, count=count, device="a100", access=access, tier=tier)
 
@@ -24,7 +25,8 @@ def spec(**changes):
     usual = {"regions": 2, "region_uplink_bytes_per_s": exactly(100.0), "region_downlink_bytes_per_s": None,
              "region_rtt_s": exactly(0.01), "cloud_ingress_bytes_per_s": exactly(300.0),
              "cloud_egress_bytes_per_s": exactly(400.0), "fabric_bytes_per_s": exactly(900.0),
-             "message_header_bytes": 64, "trace_step_s": 1.0, "trace_period_s": 256.0}
+             "message_header_bytes": 64, "trace_step_s": 1.0, "trace_period_s": 256.0, "correlation": 0.0,
+             "cross_traffic": 0.0, "diurnal": Diurnal(), "cell": Cell()}
     return SimpleNamespace(**(usual | changes))
 
 
@@ -108,3 +110,38 @@ def test_a_round_on_a_built_network_survives_pickling():
     moved = dict(zip(topology.link_names, flows.moved_bytes_per_link, strict=True))
     assert (moved["region-0 up"], moved["region-1 up"]) == (3000.0, 2000.0)
     assert (moved["cloud ingress"], moved["fabric"]) == (5000.0, 1000.0)
+
+
+def test_cells_and_cross_traffic_off_change_not_a_bit():
+    usual, off = build(GROUPS, spec(), 0), build(GROUPS, spec(cell=Cell(workers=0, kind="5g")), 0)
+    assert usual.link_names == off.link_names
+    assert usual.up_route == off.up_route
+    assert all((one.bytes_per_s == two.bytes_per_s).all() for one, two in zip(usual.links, off.links, strict=True))
+
+
+def test_neighbours_share_a_cell():
+    cell = Cell(workers=2, kind="lte", downlink_bytes_per_s=from_mbps(30), uplink_bytes_per_s=from_mbps(9))
+    topology = build((group("cloud", 1, "datacenter", "cloud"), group("xavier", 6, "lte", "edge"),
+                      group("n100", 2, "wifi", "edge")), spec(cell=cell), 0)
+    assert named(topology, topology.up_route[1]) == ["xavier-0 up", "cell-0 up", "region-0 up", "cloud ingress"]
+    assert named(topology, topology.down_route[3]) == ["cloud egress", "region-0 down", "cell-0 down", "xavier-2 down"]
+    assert named(topology, topology.up_to_region[5]) == ["xavier-4 up", "cell-1 up"]  # the third of region 0
+    assert named(topology, topology.up_to_region[2]) == ["xavier-1 up", "cell-2 up"]
+    assert named(topology, topology.up_route[7]) == ["n100-0 up", "region-0 up", "cloud ingress"]
+    links = dict(zip(topology.link_names, topology.links, strict=True))
+    assert links["cell-0 down"].mean == pytest.approx(from_mbps(30))
+    assert links["cell-3 up"].mean == pytest.approx(from_mbps(9))
+    assert (links["cell-0 down"].bytes_per_s != links["cell-1 down"].bytes_per_s).any()
+    alone = build((group("cloud", 1, "datacenter", "cloud"), group("xavier", 6, "lte", "edge"),
+                   group("n100", 2, "wifi", "edge")), spec(), 0)
+    assert (alone.links[4].bytes_per_s == topology.links[4].bytes_per_s).all()  # a worker's own link stays as it was
+
+
+def test_other_peoples_traffic_takes_its_share():
+    crowded = build(GROUPS, spec(cross_traffic=0.3, trace_period_s=16384.0), 0)
+    links = dict(zip(crowded.link_names, crowded.links, strict=True))
+    for name in ("region-0 up", "region-1 down"):
+        left = links[name].bytes_per_s / 100.0
+        assert left.mean() == pytest.approx(0.7, abs=0.04)
+        assert 0 <= left.min() < 0.4 < 0.9 < left.max() <= 1
+    assert links["cloud ingress"].mean == 300.0
