@@ -196,10 +196,10 @@ def execute(orders: Sequence[Order], jobs: int | None, on_progress: Watcher | No
 
 
 def longest_first(orders: Sequence[Order]) -> list[Order]:
-    """Put the runs whose workers encode most first, by their policies' own word, so that no process waits at the end."""
+    """Put runs whose workers encode most, by their policies' own word, first: no process then waits at the end."""
     def encoding(order: Order) -> float:
         spec, info = order.policy, recipes.sketch(order.scenario)
-        return recipes.build(spec.name, info, spec.parameters, order.plugins).uplink.work("encode").bytes
+        return sum(recipes.build(spec.name, info, spec.parameters, order.plugins).uplink.work("encode"))
     return sorted(orders, key=encoding, reverse=True)
 
 

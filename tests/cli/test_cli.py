@@ -83,7 +83,8 @@ def test_bad_input_is_one_message_and_exit_code_2(call):
     assert "there is no such file or scenario" in call("validate", "nowhere.yaml", code=2).stderr
     assert "--policy: topk" in call("run", "quickstart", "--policy", "topk", code=2).stderr
     assert "did you mean epochs?" in call("run", "quickstart", "--set", "stop.epoch=3", code=2).stderr
-    assert "--plugin nowhere.py: no such file" in call("run", "quickstart", "--plugin", "nowhere.py", code=2).stderr
+    missing = call("run", "quickstart", "--plugin", "nowhere.py", code=2).stderr
+    assert "--plugin nowhere.py: no such Python file" in missing
     assert "Missing argument" in call("run", code=2).stderr
     assert "no such folder" in call("compare", "nowhere", code=2).stderr
     Path("blocked").write_text("")

@@ -74,7 +74,7 @@ def test_other_code_computes_again(fake, out, monkeypatch):
 
 def test_another_scenario_in_its_place_is_refused_by_name(fake, out):
     run("quickstart", ["top-k"], jobs=1, out=out, runner=fake)
-    with pytest.raises(ScenarioError, match=r"stop.epochs: 12.0, now 3.0\); add --fresh"):
+    with pytest.raises(ScenarioError, match=r"stop.epochs: 10.0, now 3.0\); add --fresh"):
         run("quickstart", ["top-k"], overrides=["stop.epochs=3"], jobs=1, out=out, runner=fake)
     found = run("quickstart", ["top-k"], overrides=["stop.epochs=3"], jobs=1, out=out, runner=fake, fresh=True)
     assert found.records[0].manifest["scenario"]["stop"]["epochs"] == 3

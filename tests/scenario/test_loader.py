@@ -195,12 +195,11 @@ def test_table_1():
     assert [(group.name, group.count, group.device) for group in table.workers] == [
         ("cloud", 16, "a100"), ("xavier", 24, "jetson-agx-xavier"), ("arm", 24, "rk3588"),
         ("cpu", 16, "n100")]
-    assert [policy.label for policy in table.policies] == ["full-sync", "top-k", "top-k bitmap", "fedavg",
-                                                           "ace-sync"]
+    assert [policy.label for policy in table.policies] == ["full-sync", "top-k", "fedavg", "ace-sync"]
     sanity = load("table1-sanity")
-    assert sanity.policies[:5] == table.policies
-    assert [policy.name for policy in sanity.policies[5:]] == [
-        "cloud-only", "local-only", "uniform-quantised", "full-sync-optimised"]
+    assert sanity.policies[:4] == table.policies
+    assert [policy.name for policy in sanity.policies[4:]] == [
+        "cloud-only", "local-only", "uniform-quantised", "full-sync-optimised", "top-k"]
     assert (sanity.workers, sanity.task, sanity.stop) == (table.workers, table.task, table.stop)
 
 
