@@ -131,11 +131,15 @@ def _validated(document: Entry) -> tuple[Scenario | None, list[Problem]]:
 
 
 def _checked(scenario: Scenario, checks: Sequence[Check]) -> Iterator[Problem]:
+    """Yield what the checks find; what one has found wrong, a later one need not tell again."""
+    told: set[Steps] = set()
     for check in (rule_problems, missing_files, *checks):
         try:
-            yield from check(scenario)
+            found = list(check(scenario))
         except ScenarioError as error:
-            yield from error.problems
+            found = list(error.problems)
+        yield from (problem for problem in found if problem.path not in told)
+        told.update(problem.path for problem in found)
 
 
 def missing_files(scenario: Scenario) -> Iterator[Problem]:
