@@ -38,18 +38,19 @@ _NORMAL.flags.writeable = False
 
 
 def fit_shape(rates: Rates, sample_s: float, threshold: float = 0.005, beat_s: float = 0.0, correction: float = 0.5,
-              seed: int = 0) -> Shape:
+              widest: float = WIDEST, seed: int = 0) -> Shape:
     """Return the shape of one measured link.
 
     rates        bytes per second, equally spaced by sample_s
     threshold    share of the mean below which the link is out
     beat_s       a period to look for; 0 for none
     correction   how far the fit is moved by what surrogates of the same length still lack, in [0, 1]
+    widest       spread of the logarithm of outages and gaps at most: short traces cannot tell how long outages get
     """
     relative = rates / rates.mean()
     out = relative < threshold
     quantiles = tuple(np.percentile(relative[~out], PERCENT, method="hazen").tolist())
-    shape = Shape(float(rates.mean()), quantiles, 0.0, 1.0, 1.0, 1.0, 0.0, _outages(relative, out, sample_s))
+    shape = Shape(float(rates.mean()), quantiles, 0.0, 1.0, 1.0, 1.0, 0.0, _outages(relative, out, sample_s, widest))
     lags = np.unique(np.round(np.geomspace(1, max(min(LONGEST_LAG, len(rates) // 2), 1), 30)).astype(int))
     if len(rates) < 60 or np.ptp(relative[~out]) < 1e-6:
         return shape  # too short for time scales: each sample for itself
@@ -138,14 +139,15 @@ def _carried(shape: Shape) -> Callable[[NDArray[np.float64]], NDArray[np.float64
     return carry
 
 
-def _outages(relative: Rates, out: NDArray[np.bool_], sample_s: float) -> Outages:
+def _outages(relative: Rates, out: NDArray[np.bool_], sample_s: float, widest: float) -> Outages:
     """Return the on/off process of a link."""
     if not out.any():
         return Outages(0.0, sample_s, 0.0, 0.0, (0.0,) * len(OUTAGE_PERCENT))
     edges = np.concatenate([[0], np.flatnonzero(np.diff(out.astype(int))) + 1, [len(out)]])
     lengths, kinds = np.diff(edges), out[edges[:-1]]
-    return Outages(float(out.mean()), float(lengths[kinds].mean() * sample_s), _spread(lengths[kinds]),
-                   _spread(lengths[~kinds]), tuple(np.percentile(relative[out], OUTAGE_PERCENT).tolist()))
+    off_ln, gap_ln = (min(_spread(runs), widest) for runs in (lengths[kinds], lengths[~kinds]))
+    return Outages(float(out.mean()), float(lengths[kinds].mean() * sample_s), off_ln, gap_ln,
+                   tuple(np.percentile(relative[out], OUTAGE_PERCENT).tolist()))
 
 
 def _spread(lengths: NDArray[np.int64]) -> float:
@@ -178,6 +180,7 @@ class Settings(NamedTuple):
     threshold: float = 0.005
     beat_s: float = 0.0
     correction: float = 0.5
+    widest: float = WIDEST
     most: int = 10_000
 
 
@@ -188,7 +191,7 @@ SETTINGS: Mapping[tuple[str, str], Settings] = MappingProxyType({
     ("5g-mmwave", "down"): Settings("5G mmWave", threshold=0.02, correction=0.0),
     ("satellite", "down"): Settings("Starlink in motion", correction=1.0),
     ("satellite", "up"): Settings("Starlink in motion", beat_s=5.0, correction=1.0),
-    ("wifi", "down"): Settings("Wi-Fi, walking on a campus"),
+    ("wifi", "down"): Settings("Wi-Fi, walking on a campus", widest=1.2),
     ("fixed", "down"): Settings("FCC MBA 2016, fixed lines", sample_s=5.0, most=64)})
 """What is fitted, and how; chosen by what then agrees with the measurements (docs/fidelity.md)."""
 
@@ -204,8 +207,8 @@ def _fit_model(links: Sequence[Rates], settings: Settings) -> RateModel:
     chosen = [ordered[int((place + 0.5) * len(ordered) / kept)] for place in range(kept)]
     hours = settings.sample_s * sum(map(len, links)) / 3600
     fit = f"{settings.source}: {kept} of {len(links)} links, {hours:.2g} h"
-    shapes = tuple(fit_shape(rates, settings.sample_s, settings.threshold, settings.beat_s, settings.correction, place)
-                   for place, rates in enumerate(chosen))
+    shapes = tuple(fit_shape(rates, settings.sample_s, settings.threshold, settings.beat_s, settings.correction,
+                             settings.widest, place) for place, rates in enumerate(chosen))
     return RateModel(fit, settings.sample_s, settings.beat_s, shapes)
 
 

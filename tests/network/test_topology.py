@@ -16,7 +16,8 @@ def exactly(value):
 
 
 def group(name, count, kind, tier, rtt_s=0.02):
-    access = SimpleNamespace(kind=kind, downlink_bytes_per_s=exactly(from_mbps(40)), trace=None, offset_s=0.0, resample=False, block_s=60.0,
+    access = SimpleNamespace(kind=kind, downlink_bytes_per_s=exactly(from_mbps(40)), trace=None, offset_s=0.0,
+                             resample=False, block_s=60.0,
                              uplink_bytes_per_s=exactly(from_mbps(8)), rtt_s=exactly(rtt_s), end="loop")
     return SimpleNamespace(name=name, count=count, device="a100", access=access, tier=tier)
 
