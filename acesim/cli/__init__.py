@@ -1,0 +1,18 @@
+"""The command line: what a user types, and what is shown for it."""
+
+from __future__ import annotations
+
+import sys
+
+from acesim.cli import catalogue, runs, wires
+from acesim.cli.shell import cli
+
+__all__ = ["catalogue", "cli", "main", "runs", "wires"]
+
+
+def main() -> None:
+    """Be the console command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ± still gets its table
+    cli.main(prog_name="acesim")

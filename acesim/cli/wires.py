@@ -1,0 +1,115 @@
+"""Commands of the network alone: traces and flows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from acesim.cli.shell import cli, example, voiced
+from acesim.network.files import written_csv
+from acesim.network.formats import FORMS, WRITTEN, form_of, read, write
+from acesim.network.generator import lines, recorded
+from acesim.network.models import access_models
+from acesim.network.replay import replay
+from acesim.report.traces import draw_trace, grid_of, kind_line, statistics_page, ways
+from acesim.scenario import Access
+from acesim.scenario.errors import AcesimError
+from acesim.scenario.units import RATE, TIME, parse
+from acesim.terminal import Voice, sparkline
+
+# --- the network alone -----------------------------------------------------------------------------------------------
+
+@cli.group()
+def traces() -> None:
+    """Make and look at the rates of links over time."""
+
+
+@traces.command("list", epilog=example("traces list"))
+@voiced
+def traces_list(quiet: bool, verbose: bool) -> None:
+    """List the kinds of access whose rates can be generated, and what they were fitted to."""
+    for kind, model in sorted(access_models().items()):
+        click.echo(kind_line(kind, model))
+    Voice(quiet, verbose).say(f"formats of files: {', '.join(FORMS)}; written: {', '.join(WRITTEN)}")
+
+
+@traces.command(epilog=example("traces generate lte --seed 3 --downlink '40 Mbps' --out lte.csv",
+                                "traces generate 5g --out walk.down --to mahimahi"))
+@click.argument("kind", type=click.Choice(sorted(access_models())))
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--downlink", metavar="RATE", help="Mean, '40 Mbps', or bounds, '5-200 Mbps'; the kind's own if absent.")
+@click.option("--seconds", type=click.IntRange(2), default=1024, show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False), help="A file; standard output unless given.")
+@click.option("--to", "form", type=click.Choice(WRITTEN), default="csv", show_default=True, help="Its format.")
+@voiced
+def generate(kind: str, seed: int, downlink: str | None, seconds: int, out: str | None, form: str, quiet: bool,
+             verbose: bool) -> None:
+    """Generate a link of an access KIND, a row a second: t_s, down_mbps, up_mbps."""
+    try:
+        rate = parse(RATE, downlink) if downlink else None
+    except ValueError as error:
+        raise click.BadParameter(f"{downlink}: {error}", param_hint="--downlink") from error
+    access = Access.model_validate({"kind": kind, "downlink_bytes_per_s": rate})
+    line = lines([access], 1.0, float(seconds), seed)[0]
+    recording = recorded(f"{kind}, seed {seed}", line)
+    if out is None:
+        click.echo(written_csv(recording), nl=False)
+    else:
+        names = ", ".join(map(str, write(recording, out, form)))
+        Voice(quiet, verbose).say(f"written: {names}; round trip {1000 * line.rtt_s:.0f} ms")
+
+
+_form_option = click.option("--from", "source", type=click.Choice(FORMS),
+                            help="The file's format; told by its content unless given.")
+
+
+@traces.command(epilog=example("traces show lte.csv", "traces show drive.down --out drive.svg",
+                                "traces show fcc_5s.csv#hd_trace0003"))
+@click.argument("file", type=click.Path())
+@_form_option
+@click.option("--out", type=click.Path(dir_okay=False), help="Draw it into FILE.svg, FILE.png or FILE.pdf.")
+@voiced
+def show(file: str, source: str | None, out: str | None, quiet: bool, verbose: bool) -> None:
+    """Print what is in a trace FILE: statistics and a picture."""
+    recording = read(file, source)
+    click.echo("\n".join(statistics_page(recording)))
+    for name, rates in ways(grid_of(recording)[0]):
+        click.echo(f"{name:5} {sparkline(rates.tolist())}")
+    if out is not None:
+        Voice(quiet, verbose).say(f"drawn: {draw_trace(recording, out)}")
+
+
+@traces.command(epilog=example("traces convert drive.down drive.csv --step '100 ms'",
+                                "traces convert drive.csv drive.down", "traces convert drive.csv drive.log"))
+@click.argument("file", type=click.Path())
+@click.argument("out", type=click.Path(dir_okay=False))
+@_form_option
+@click.option("--to", "form", type=click.Choice(WRITTEN),
+              help="Unless given: csv for .csv, mahimahi for .down and .up, pensieve for .log and .txt.")
+@click.option("--step", metavar="TIME", help="Average over equal steps, '1 s'; the rows of FILE unless given.")
+@voiced
+def convert(file: str, out: str, source: str | None, form: str | None, step: str | None, quiet: bool,
+            verbose: bool) -> None:
+    """Convert a trace FILE into another format; bytes are conserved."""
+    recording = read(file, source)
+    if step is not None:
+        try:
+            recording = recording.stepped(parse(TIME, step).low)
+        except (ValueError, ZeroDivisionError) as error:
+            raise click.BadParameter(f"{step}: {error}", param_hint="--step") from error
+    names = write(recording, out, form or form_of(out))
+    Voice(quiet, verbose).say(f"written: {', '.join(map(str, names))}")
+
+
+@cli.command(epilog=example("flows transfers.json"))
+@click.argument("file", type=click.Path(dir_okay=False))
+@voiced
+def flows(file: str, quiet: bool, verbose: bool) -> None:
+    """Print when the flows of FILE finish on its links: the network model alone."""
+    try:
+        document = json.loads(Path(file).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AcesimError(f"{file}: not JSON: {error}") from error
+    click.echo(json.dumps({"finish": {str(key): at_s for key, at_s in replay(document).items()}}))
