@@ -13,11 +13,12 @@ from acesim.network.formats import FORMS, WRITTEN, form_of, read, write
 from acesim.network.generator import lines, recorded
 from acesim.network.models import access_models
 from acesim.network.replay import replay
+from acesim.report.fidelity import card
 from acesim.report.traces import draw_trace, grid_of, kind_line, statistics_page, ways
 from acesim.scenario import Access
 from acesim.scenario.errors import AcesimError
 from acesim.scenario.units import RATE, TIME, parse
-from acesim.terminal import Voice, sparkline
+from acesim.terminal import Voice, show_page, sparkline
 
 # --- the network alone -----------------------------------------------------------------------------------------------
 
@@ -113,3 +114,10 @@ def flows(file: str, quiet: bool, verbose: bool) -> None:
     except ValueError as error:
         raise AcesimError(f"{file}: not JSON: {error}") from error
     click.echo(json.dumps({"finish": {str(key): at_s for key, at_s in replay(document).items()}}))
+
+
+@cli.command(epilog=example("fidelity"))
+@voiced
+def fidelity(quiet: bool, verbose: bool) -> None:
+    """Print how far the network model is from closed forms, and from what ns-3 and Linux measured."""
+    show_page(card())
