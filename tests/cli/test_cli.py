@@ -18,8 +18,8 @@ from acesim.terminal import WIDTH
 def call(fake, monkeypatch, tmp_path):
     """Call the command line in an empty folder, with the engine's stand-in."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "run_study", partial(run, runner=fake))
-    monkeypatch.setattr(cli, "run_sweep", partial(sweep, runner=fake))
+    monkeypatch.setattr(cli.runs, "run_study", partial(run, runner=fake))
+    monkeypatch.setattr(cli.runs, "run_sweep", partial(sweep, runner=fake))
 
     def calling(*words, code=0):
         result = CliRunner().invoke(cli.cli, [str(word) for word in words])
@@ -101,7 +101,7 @@ def test_an_interruption_is_130_and_says_how_to_go_on(call, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run_study", interrupted)
+    monkeypatch.setattr(cli.runs, "run_study", interrupted)
     assert "the same command goes on from there" in call("run", "quickstart", code=130).stderr
 
 
