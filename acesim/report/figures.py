@@ -136,14 +136,12 @@ def _bars(panel: Axes, table: pd.DataFrame, name: str, scale: float, theirs: np.
     panel.barh(rows, shown, 0.62, color=colours, alpha=0.85)
     if half.any():
         panel.errorbar(shown, rows, xerr=half, fmt="none", ecolor="#111111", elinewidth=1, capsize=2)
-    ends = shown + half
-    widest = max(np.nanmax(theirs, initial=0.0), ends.max(initial=0.0)) or 1.0
-    near = (theirs > ends - 0.06 * widest) & (theirs < ends + 0.4 * widest)  # a diamond where the number would stand
-    ends = np.where(near, np.maximum(ends, theirs + 0.05 * widest), ends)
+    widest = max(np.nanmax(theirs, initial=0.0), (shown + half).max(initial=0.0)) or 1.0
     for row in rows:
-        panel.annotate(number(means[row]), (ends[row], row), xytext=(3, 0), textcoords="offset points", va="center",
-                       fontsize=7.5)
-    panel.set_xlim(0, 1.42 * widest)
+        inside = shown[row] - half[row] > 0.16 * 1.2 * widest  # in its own bar nobody takes it for the paper's
+        panel.annotate(number(means[row]), (0 if inside else shown[row] + half[row], row), xytext=(4, 0),
+                       textcoords="offset points", va="center", fontsize=7.5, color="white" if inside else "black")
+    panel.set_xlim(0, 1.2 * widest)
     panel.grid(axis="y", visible=False)
     panel.tick_params(axis="y", length=0)
 
