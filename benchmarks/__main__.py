@@ -105,6 +105,7 @@ def flow_rows(rows: list[tuple[str, str]]) -> None:
     def play() -> None:
         flows = Flows(built.links)
         for worker in range(80):
+            flows.advance(0.1 * worker)
             flows.start(worker, 1.42e9, built.up_route[worker], 0.1 * worker)
         while (due_s := flows.next_finish()) < float("inf"):
             flows.advance(due_s)
