@@ -65,8 +65,8 @@ class Played(NamedTuple):
     metrics: list
 
     def timeline(self, *kinds):
-        """Return [(kind, node, start_s, end_s)] of the rows of these kinds, of all by default, as emitted."""
-        return [(e.kind, e.node, e.start_s, e.end_s) for e in self.events if not kinds or e.kind in kinds]
+        """Return [(kind, who, start_s, end_s)] of the rows of these kinds, of all by default, as emitted."""
+        return [(e.kind, e.who, e.start_s, e.end_s) for e in self.events if not kinds or e.kind in kinds]
 
     def of(self, kind):
         """Return the rows of one kind."""

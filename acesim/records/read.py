@@ -175,11 +175,11 @@ def refold(events: pd.DataFrame, workers: int, regions: int,
     The same figures, bit for bit, as `Fold` gave while the run went on: sums add in the same order.
     """
     message = events[list(BYTE_PARTS)].sum(axis=1).to_numpy()
-    kind, node = events["kind"].to_numpy(str), events["node"].to_numpy()
-    own, wait_s = node < workers, events["wait_s"].to_numpy()
+    kind, who = events["kind"].to_numpy(str), events["who"].to_numpy()
+    own, wait_s = who < workers, events["wait_s"].to_numpy()
     sent = np.isin(kind, ("upload", "download"))
     leaves = (kind == "download") & (events["peer"].to_numpy() == workers + regions)
-    leaves &= np.asarray(outside(workers, regions, tier))[np.clip(node, 0, workers + regions)]
+    leaves &= np.asarray(outside(workers, regions, tier))[np.clip(who, 0, workers + regions)]
     waited = (kind == "compute") & ~np.isnan(wait_s)
     columns = {
         "local_steps": np.where(kind == "compute", events["steps"], 0),

@@ -26,7 +26,7 @@ class Event(NamedTuple):
 
     kind          one of KINDS
     round         of the server that plans
-    node          fleet row that acted: the receiver of a download, the sender of an upload
+    who          fleet row that acted: the receiver of a download, the sender of an upload
     peer          fleet row at the other end: the sender of a download, the receiver of an upload; -1 for none
     steps         local steps done (compute rows)
     *_bytes       of one message at the nominal scale: values, indices, scales, control (what a plan adds to a
@@ -43,7 +43,7 @@ class Event(NamedTuple):
 
     kind: str
     round: int
-    node: int
+    who: int
     peer: int
     start_s: float
     end_s: float
@@ -160,18 +160,18 @@ class Fold:
 
     def _add_message(self, event: Event) -> None:
         nbytes = event.message_bytes
-        self._sent[event.kind][event.node >= self.workers] += nbytes
+        self._sent[event.kind][event.who >= self.workers] += nbytes
         self._link_bytes += nbytes * event.links
         self._messages[event.kind] += 1
         for part in BYTE_PARTS:
             self._parts[event.kind, part] += getattr(event, part)
         self._parts[event.kind, "proxy_bytes"] += event.proxy_bytes
-        if event.kind == "download" and event.peer == self.cloud and self._outside[event.node]:
+        if event.kind == "download" and event.peer == self.cloud and self._outside[event.who]:
             self._egress_bytes += nbytes
 
     def _add_lost(self, event: Event) -> None:
         names = {"compute": ["lost_computations"], "upload": ["lost_bytes_up"], "download": ["lost_bytes_down"]}
-        egress = event.name == "download" and event.peer == self.cloud and self._outside[event.node]
+        egress = event.name == "download" and event.peer == self.cloud and self._outside[event.who]
         for name in names[event.name] + ["lost_egress_bytes"] * egress:
             self._lost[name] = self._lost.get(name, 0) + (1 if event.name == "compute" else event.value)
 

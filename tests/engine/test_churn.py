@@ -53,7 +53,7 @@ def rows(played):
 
 
 def lost(played):
-    return [(event.name, event.node, event.start_s, event.end_s, event.value) for event in played.of("lost")]
+    return [(event.name, event.who, event.start_s, event.end_s, event.value) for event in played.of("lost")]
 
 
 def test_who_goes_while_computing_loses_that_and_nobody_waits():
@@ -102,7 +102,7 @@ def test_an_upload_that_has_left_arrives():
     assert lost(played) == []
     assert ("upload", 1, 3.5, 8) in played.timeline("upload")
     assert played.timeline("aggregate")[0] == ("aggregate", 3, 8, 9)
-    assert [event.start_s for event in played.of("download") if event.node == 1][1] == 9  # it is back at 8.5
+    assert [event.start_s for event in played.of("download") if event.who == 1][1] == 9  # it is back at 8.5
 
 
 def test_who_finishes_before_it_goes():
@@ -110,7 +110,7 @@ def test_who_finishes_before_it_goes():
     played = play(world([None, gone((3, 9.5), finishes=True)]))
     assert lost(played) == []
     assert played.timeline("aggregate")[0] == ("aggregate", 3, 8, 9)
-    assert [event.start_s for event in played.of("download") if event.node == 1] == [0, 14]
+    assert [event.start_s for event in played.of("download") if event.who == 1] == [0, 14]
 
 
 def test_a_crash_never_asks():
@@ -133,8 +133,8 @@ def test_a_round_that_lost_everybody_is_planned_again_when_somebody_comes():
 
 def test_who_joins_later_and_who_leaves_for_good():
     played = play(world([Presence(leave_s=4.5), Presence(join_s=4.5)], rounds=2, steps_per_epoch=1))
-    assert {event.start_s for event in played.of("download") if event.node == 1} == {5, 14, 23}
-    assert [event.node for event in played.of("compute")] == [0, 1, 1, 1]
+    assert {event.start_s for event in played.of("download") if event.who == 1} == {5, 14, 23}
+    assert [event.who for event in played.of("compute")] == [0, 1, 1, 1]
 
 
 def test_everybody_has_left():
@@ -158,7 +158,7 @@ def test_a_timeout_goes_on_with_the_answers_that_are_there():
     """After 5 s only 0 has answered; 1's answer comes at 8 and counts in round 1, one version late."""
     played = play(world([], timeout_s=5.0))
     assert played.timeline("aggregate")[:2] == [("aggregate", 3, 5, 6), ("aggregate", 3, 10, 11)]
-    assert [(event.node, event.start_s, event.end_s, event.staleness) for event in played.of("upload")][:3] == [
+    assert [(event.who, event.start_s, event.end_s, event.staleness) for event in played.of("upload")][:3] == [
         (0, 2.75, 4, 0), (1, 3.5, 8, 1), (0, 8.75, 10, 0)]
 
 
@@ -179,7 +179,7 @@ def test_what_was_cut_short_goes_back_to_the_residual():
             notes.append((vector.astype(float), state.residual.astype(float)))
             return super().encode(vector, level, rng, state)
     played = play(replace(setup, policy=policy(uplink=Noting(TopK(0.5)))))
-    of_1 = [note for note, event in zip(notes, played.of("compute"), strict=True) if event.node == 1]
+    of_1 = [note for note, event in zip(notes, played.of("compute"), strict=True) if event.who == 1]
     np.testing.assert_allclose(of_1[1][1], of_1[0][0], rtol=1e-6)
 
 
@@ -271,9 +271,9 @@ def test_every_run_ends_and_its_ledger_balances(data, workers, quorum, fraction,
         assert event.name == "compute" or 0 <= event.value <= 500 + 1e-6
     for row, presence in enumerate(setup.fleet.presence):
         if presence is not None:
-            asked = [event.start_s for event in played.of("download") if event.node == row]
-            cut = [event for event in played.of("lost") if event.node == row]
-            computed = [event for event in played.of("compute") if event.node == row]
+            asked = [event.start_s for event in played.of("download") if event.who == row]
+            cut = [event for event in played.of("lost") if event.who == row]
+            computed = [event for event in played.of("compute") if event.who == row]
             assert len(computed) <= len(asked)
             if not presence.finishes:
                 for event in computed:  # whoever is away does not compute
@@ -328,7 +328,7 @@ def test_runs_with_churn_repeat_whatever_the_chunk(name):
 def test_all_policies_meet_the_same_comings_and_goings():
     def changes(name):
         played = play(small_setup(name, scenario=scenario(**BUSY)))
-        return [(event.kind, event.node, event.start_s) for kind in ("join", "leave", "crash")
+        return [(event.kind, event.who, event.start_s) for kind in ("join", "leave", "crash")
                 for event in played.of(kind) if event.start_s < 5000]
     assert changes("full-sync") == changes("fedavg") != []
 
@@ -336,8 +336,8 @@ def test_all_policies_meet_the_same_comings_and_goings():
 def test_slow_phases_reach_the_clock():
     slow = {"compute": {"slow_phases": {"factor": 3, "every": "1 min", "last": "10 min"}, "jitter": 0}}
     plain, heated = (play(small_setup(scenario=found)) for found in (scenario(compute={"jitter": 0}), scenario(**slow)))
-    spans_s = {round(event.end_s - event.start_s, 6) for event in heated.of("compute") if event.node >= 2}
-    usual = next(event.end_s - event.start_s for event in plain.of("compute") if event.node >= 2)
+    spans_s = {round(event.end_s - event.start_s, 6) for event in heated.of("compute") if event.who >= 2}
+    usual = next(event.end_s - event.start_s for event in plain.of("compute") if event.who >= 2)
     assert max(spans_s) == pytest.approx(3 * usual)
     assert heated.outcome.training_digest == plain.outcome.training_digest
 

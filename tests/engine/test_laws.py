@@ -73,7 +73,7 @@ def test_every_byte_of_every_message_crosses_every_link_of_its_way(tree):
     for event in rows.events:
         if event.kind in ("upload", "download"):
             world = simulation.world
-            route, _ = world.route_up(event.node) if event.kind == "upload" else world.route_down(event.node)
+            route, _ = world.route_up(event.who) if event.kind == "upload" else world.route_down(event.who)
             assert event.links == len(route)
             expected[list(route)] += event.message_bytes
     np.testing.assert_allclose(simulation.carrier.flows.moved_bytes_per_link, expected, rtol=1e-9)
@@ -201,7 +201,7 @@ def test_only_the_policy_differs(kind, tmp_path):
         computed = {}
         for event in rows.events:
             if event.kind == "compute":
-                first = computed.setdefault(event.node, [])
+                first = computed.setdefault(event.who, [])
                 first.append((event.steps, event.end_s - event.start_s))
         worlds.append((setup, task.seen, computed))
     first, seen, computed = worlds[0]
@@ -272,7 +272,7 @@ def test_rows_are_sound(policy):
         assert 0 <= event.start_s <= event.end_s < np.inf
         assert event.message_bytes >= 0
         assert event.joules >= 0
-        assert 0 <= event.node <= 6 + setup.info.regions
+        assert 0 <= event.who <= 6 + setup.info.regions
         if event.kind in ("upload", "download"):
             assert event.peer >= 6
             assert event.header_bytes == HEADER
@@ -281,8 +281,8 @@ def test_rows_are_sound(policy):
             assert np.isfinite(event.loss)
     by_worker = {}
     for event in played.of("compute"):  # a worker does one thing at a time
-        assert event.start_s >= by_worker.get(event.node, 0.0)
-        by_worker[event.node] = event.end_s
+        assert event.start_s >= by_worker.get(event.who, 0.0)
+        by_worker[event.who] = event.end_s
 
 
 # ---- nothing is silently ignored

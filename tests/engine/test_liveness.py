@@ -32,9 +32,9 @@ def sound(played, setup):
     assert played.outcome.totals["local_steps"] >= workers * total
     ended = np.zeros(workers)
     for event in played.of("compute"):
-        assert event.start_s >= ended[event.node]
-        ended[event.node] = event.end_s
-    asked, answered = (np.bincount([e.node for e in played.of(kind) if e.node < workers], minlength=workers)
+        assert event.start_s >= ended[event.who]
+        ended[event.who] = event.end_s
+    asked, answered = (np.bincount([e.who for e in played.of(kind) if e.who < workers], minlength=workers)
                        for kind in ("download", "upload"))
     assert ((asked - answered >= 0) & (asked - answered <= 1)).all()
     times = [event.end_s for event in played.of("evaluate")]
@@ -79,7 +79,7 @@ def test_a_region_is_asked_once_for_each_answer():
                        rounds=8)
     played = play(setup)
     sound(played, setup)
-    asked, answered = (sum(event.node == 4 for event in played.of(kind)) for kind in ("download", "upload"))
+    asked, answered = (sum(event.who == 4 for event in played.of(kind)) for kind in ("download", "upload"))
     assert 0 <= asked - answered <= 1
 
 
@@ -89,7 +89,7 @@ def test_simultaneous_answers_close_one_round():
                        step_s=[1] * 2, rounds=4)
     played = play(setup)
     sound(played, setup)
-    assert {event.node for event in played.of("upload")} == {0, 1}
+    assert {event.who for event in played.of("upload")} == {0, 1}
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def test_quorum_of_a_half_applies_what_is_late():
         ("plan", 3, 3.5, 3.5), ("compute", 1, 2, 4.25), ("download", 0, 3.5, 4.5), ("compute", 0, 4.5, 5.5),
         ("upload", 1, 4.25, 6.25), ("aggregate", 3, 6.25, 6.75),
         ("upload", 0, 5.5, 6.5), ("plan", 3, 6.75, 6.75), ("aggregate", 3, 6.75, 7.25)]
-    uploads = [(event.node, event.round, event.staleness) for event in played.of("upload")]
+    uploads = [(event.who, event.round, event.staleness) for event in played.of("upload")]
     assert uploads == [(0, 0, 0), (1, 0, 1), (0, 1, 1)]
 
 
@@ -120,7 +120,7 @@ def test_what_goes_to_the_residual_is_not_lost():
     uplink = Noting(TopK(0.5), notes=notes)
     setup = run_to(13.5, Fixed(quorum=0.5, late="to_residual"), uplink, centres=[0, 8])
     played = play(setup)
-    senders = [event.node for event in played.of("compute")]
+    senders = [event.who for event in played.of("compute")]
     of_b = [note for sender, note in zip(senders, notes, strict=True) if sender == 1]
     (gradient, sent, left, _), (_, _, _, before) = of_b[:2]
     np.testing.assert_allclose(left + sent, gradient, rtol=1e-6)
@@ -136,7 +136,7 @@ def test_an_asynchronous_server_answers_every_arrival():
     """A every 3.5 s, B every 6.75 s: arrivals at 3 (A), 6.25 (B), 6.5 (A), 10.25 (A; asked at 7.25), ...
     The server answers A's second while it is still busy with B's: 6.75 to 7.25."""
     played = play(run_to(10, Fixed(quorum=0.0)))
-    uploads = [(event.node, event.start_s, event.end_s, event.staleness) for event in played.of("upload")]
+    uploads = [(event.who, event.start_s, event.end_s, event.staleness) for event in played.of("upload")]
     assert uploads[:4] == [(0, 2, 3, 0), (1, 4.25, 6.25, 1), (0, 5.5, 6.5, 1), (0, 9.25, 10.25, 0)]
     assert played.timeline("aggregate")[:4] == [
         ("aggregate", 3, 3, 3.5), ("aggregate", 3, 6.25, 6.75), ("aggregate", 3, 6.75, 7.25),
@@ -157,7 +157,7 @@ def test_regions():
         ("compute", 1, 2.5, 4.5), ("compute", 2, 3.5, 4.5), ("upload", 2, 4.5, 5.5), ("aggregate", 4, 5.5, 5.5),
         ("upload", 1, 4.5, 6.5), ("aggregate", 3, 6.5, 6.5), ("upload", 4, 5.5, 7), ("upload", 3, 6.5, 11),
         ("aggregate", 5, 11, 12)]
-    assert [(event.node, event.peer) for event in played.of("upload")] == [(0, 3), (2, 4), (1, 3), (4, 5), (3, 5)]
+    assert [(event.who, event.peer) for event in played.of("upload")] == [(0, 3), (2, 4), (1, 3), (4, 5), (3, 5)]
     totals = played.outcome.totals
     assert (totals["bytes_up"], totals["region_bytes_up"], totals["bytes_down"], totals["region_bytes_down"]) == \
         (1500, 1000, 1500, 1000)
@@ -233,7 +233,7 @@ def test_sampled_workers_are_asked_when_they_are_drawn():
     rounds = {}
     for event in played.events:
         if event.kind in ("download", "compute", "upload"):
-            rounds.setdefault(event.round, {}).setdefault(event.kind, []).append(event.node)
+            rounds.setdefault(event.round, {}).setdefault(event.kind, []).append(event.who)
     assert len(rounds) == 6  # half of the workers: twice the rounds for as many local steps
     for kinds in rounds.values():
         assert sorted(kinds["download"]) == sorted(kinds["compute"]) == sorted(kinds["upload"])

@@ -31,7 +31,7 @@ def test_a_round_over_tcp_waits_for_every_connection():
     late = {0: 0.5, 1: 1.0}
     for kind, times in (("download", 1), ("upload", 2)):
         pairs = zip(fluid.of(kind)[:2], played.of(kind)[:2], strict=True)
-        assert all(over.end_s == pytest.approx(flat.end_s + times * late[flat.node]) for flat, over in pairs)
+        assert all(over.end_s == pytest.approx(flat.end_s + times * late[flat.who]) for flat, over in pairs)
     np.testing.assert_array_equal(played.outcome.model, fluid.outcome.model)
     assert played.outcome.totals["bytes_up"] == fluid.outcome.totals["bytes_up"]
 

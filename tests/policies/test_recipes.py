@@ -53,7 +53,7 @@ def test_fedavg_draws_its_fraction():
     played = play(small_setup("fedavg", {"fraction": 0.5, "local_steps": 2}))
     drawn = {}
     for event in played.of("upload"):
-        drawn.setdefault(event.round, []).append(event.node)
+        drawn.setdefault(event.round, []).append(event.who)
     assert {len(rows) for rows in drawn.values()} == {3}
     assert len({tuple(rows) for rows in drawn.values()}) > 1
     assert played.outcome.rounds == 12  # half of the workers, two steps each: 6 x 12 / (3 x 2)
@@ -78,7 +78,7 @@ def _first_view(setup):
 
 def test_cloud_only_leaves_the_edge_in_peace():
     played = play(small_setup("cloud-only"))
-    assert {event.node for event in played.of("compute")} == {0, 1}
+    assert {event.who for event in played.of("compute")} == {0, 1}
     assert played.outcome.totals["egress_bytes"] == 0
 
 
@@ -117,9 +117,9 @@ def test_ace_sync_gives_slow_links_smaller_budgets():
     setup = small_setup("ace-sync", epochs=6, cloud=1, edge=6, nominal={
         "model": [{"name": "x", "shape": [240_000]}], "tokens_per_step": {"cloud": 64, "edge": 64}})
     played = play(setup)
-    late = [event for event in played.of("upload") if event.round >= 20 and event.node < 7]
-    sent = np.array([np.mean([e.message_bytes for e in late if e.node == row]) for row in range(7)])
-    spans_s = {row: [e.end_s - e.start_s for e in late if e.node == row] for row in range(7)}
+    late = [event for event in played.of("upload") if event.round >= 20 and event.who < 7]
+    sent = np.array([np.mean([e.message_bytes for e in late if e.who == row]) for row in range(7)])
+    spans_s = {row: [e.end_s - e.start_s for e in late if e.who == row] for row in range(7)}
     assert sent[0] == max(sent)  # the data centre's worker: c_min
     rate = np.array([sent[row] / np.mean(spans_s[row]) for row in range(1, 7)])
     assert np.corrcoef(np.argsort(np.argsort(rate)), np.argsort(np.argsort(sent[1:])))[0, 1] > 0.7
@@ -134,7 +134,7 @@ def test_ace_sync_reports_how_well_it_predicts():
 def test_ace_sync_in_regions_and_as_a_star(tree, senders):
     """Rows 6 and 7 are the edge regions, 8 is the data centre's."""
     played = play(small_setup("ace-sync", {"tree": tree}))
-    assert {event.node for event in played.of("upload")} == senders
+    assert {event.who for event in played.of("upload")} == senders
 
 
 def test_ace_sync_without_attention_learns_nothing():
