@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -37,7 +37,7 @@ FIGURES = {
     "simulated_s": "simulated time of the whole run",
     **{f"time_to_{share}_s": f"simulated time to {share} % of the baseline's final accuracy" for share in SHARES},
     **{f"gb_to_{share}": f"GB up and down to {share} % of the baseline's final accuracy" for share in SHARES},
-    "share_of_ideal": "time of the baseline without communication over this policy's time",
+    "share_of_ideal": "time of the baseline without communication over this policy's time; null where others worked",
     "sync_delay_s": "mean time from the end of a worker's computation to the start of its next",
     "energy_kwh": "of all devices over the run",
     "carbon_kg": "CO2 of that energy, by the grid's intensity",
@@ -171,6 +171,14 @@ RELATIVE = ("top1_difference", "gb_up_per_baseline_round", "reduction_percent", 
 """Figures that need a baseline."""
 
 
+def _ideal_share(page: Mapping[str, Any], base: Mapping[str, Any]) -> float:
+    """Return the baseline's time without communication over this run's time; NaN where fewer workers did the work."""
+    steps, same = _number(page.get("local_steps")), _number(base.get("local_steps"))
+    time_s = _number(page.get("simulated_s"))
+    alike = not (isfinite(steps) and isfinite(same)) or abs(steps - same) <= 0.01 * same
+    return _number(base.get("ideal_s")) / time_s if time_s and alike else nan
+
+
 def _against(run: Run, own: Mapping[str, float], baseline: Run) -> dict[str, float]:
     page, base = run.record.manifest, baseline.record.manifest
     up, up_base = (_number(each.get("bytes_up")) / 1e9 / _number(each.get("epochs")) for each in (page, base))
@@ -180,7 +188,7 @@ def _against(run: Run, own: Mapping[str, float], baseline: Run) -> dict[str, flo
         "gb_up_per_baseline_round": up * _number(base.get("epochs")) / _number(base.get("rounds")),
         "reduction_percent": 100 * (1 - up / up_base) if up_base else nan,
         "reduction_total_percent": 100 * (1 - own["gb_per_epoch"] / both_base) if both_base else nan,
-        "share_of_ideal": _number(base.get("ideal_s")) / own["simulated_s"] if own["simulated_s"] else nan,
+        "share_of_ideal": _ideal_share(page, base),
     }
     final, curve = settled(baseline.curve["top1_percent"].to_numpy()), run.curve
     sent_gb = (curve["bytes_up"] + curve["bytes_down"]) / 1e9

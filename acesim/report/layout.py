@@ -102,13 +102,13 @@ def _learning(reference: str | None) -> dict[str, Cell]:
 def _cost() -> dict[str, Cell]:
     return {
         "GB up/round": _plain("gb_up_per_round"),
-        "down/round": _plain("gb_down_per_round"),
+        "down": _plain("gb_down_per_round"),
         "total TB": _plain("gb_total", scale=1e-3),
         "less up %": _plain("reduction_percent", 1),
         "less all %": _plain("reduction_total_percent", 1),
         "hours": _plain("simulated_s", scale=1 / 3600),
         "of ideal %": _plain("share_of_ideal", scale=100),
-        "sync delay s": _plain("sync_delay_s"),
+        "wait s": _plain("sync_delay_s"),
         "kWh": _plain("energy_kwh"),
     }
 
