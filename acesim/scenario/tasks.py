@@ -115,7 +115,23 @@ class LanguageModelTask(Fact):
         return self.model.d_model, self.model.layers
 
 
-class QuadraticTask(Fact):
+class Counted:
+    """What is known of a task whose examples are no sequences: each counts as one token, and holds no activations."""
+
+    batch_size: int
+
+    @property
+    def proxy_tokens(self) -> int:
+        """Tokens of a step."""
+        return self.batch_size
+
+    @property
+    def proxy_extents(self) -> tuple[None, None]:
+        """Width and depth, for the memory of activations: none."""
+        return None, None
+
+
+class QuadraticTask(Counted, Fact):
     """A quadratic bowl for each worker, with a known optimum.
 
     condition       largest over smallest curvature
@@ -131,16 +147,6 @@ class QuadraticTask(Fact):
     batch_size: Positive = 1
     steps_per_epoch: Positive = 24
     optimizer: OptimizerSpec = OptimizerSpec()
-
-    @property
-    def proxy_tokens(self) -> int:
-        """Tokens of a step: an example counts as one."""
-        return self.batch_size
-
-    @property
-    def proxy_extents(self) -> tuple[None, None]:
-        """A bowl has no activations."""
-        return None, None
 
 
 # ---- classification
@@ -312,7 +318,7 @@ class ImageTask(Fact):
 
 # ---- tasks of one's own
 
-class PluginTask(Fact):
+class PluginTask(Counted, Fact):
     """A task of one's own, by the name it is registered under; `parameters` are its builder's."""
 
     kind: Literal["plugin"] = "plugin"
@@ -321,16 +327,6 @@ class PluginTask(Fact):
     optimizer: OptimizerSpec = OptimizerSpec()
     batch_size: Positive = 1
     steps_per_epoch: Positive = 24
-
-    @property
-    def proxy_tokens(self) -> int:
-        """Tokens of a step: an example counts as one."""
-        return self.batch_size
-
-    @property
-    def proxy_extents(self) -> tuple[None, None]:
-        """Nothing is known of its activations."""
-        return None, None
 
 
 Task = Annotated[Annotated[LanguageModelTask, Tag("language-model")] | Annotated[ImageTask, Tag("image-classification")]
