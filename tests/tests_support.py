@@ -53,6 +53,9 @@ class Rows:
     def event(self, event):
         self.events.append(event)
 
+    def block(self, block):
+        self.events.extend(block.events())
+
     def metric(self, row):
         self.metrics.append(row)
 
@@ -108,10 +111,11 @@ def language(files, **changes):
 
 
 def small_scenario(*, task=None, cloud=2, edge=4, epochs=2, stop=None, network=None, nominal=None,
-                   policies=("full-sync",)):
-    """Return a scenario of a few workers and a few rounds; sections as in YAML."""
+                   compute=None, policies=("full-sync",)):
+    """Return a scenario of a few workers and a few rounds; sections as in YAML, `compute` of the edge workers."""
     groups_ = [{"name": "cloud", "count": cloud, "device": "a100", "access": {"kind": "datacenter"}},
-               {"name": "edge", "count": edge, "device": "n100", "access": EDGE}]
+               {"name": "edge", "count": edge, "device": "n100", "access": EDGE,
+                "compute": compute or {}}]
     return Scenario.model_validate({
         "name": "small", "seeds": [0], "stop": {"epochs": epochs} | (stop or {}), "task": task or QUADRATIC,
         "workers": [group for group in groups_ if group["count"]], "network": {"regions": 2} | (network or {}),

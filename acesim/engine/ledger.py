@@ -25,6 +25,10 @@ class Ledger:
         for link in route:
             self.handed[link] += nbytes
 
+    def hand_all(self, per_link: np.ndarray) -> None:
+        """Note the bytes of many transfers, summed by link [links]."""
+        self.handed += per_link
+
     def check(self, moved: np.ndarray, in_flight: np.ndarray, names: Sequence[str]) -> None:
         """Compare, link by link: handed = moved + in flight.
 

@@ -23,13 +23,13 @@ def check_plan(plan: Plan, round_number: int, names: Sequence[str]) -> None:
     if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(names) or (np.diff(rows) <= 0).any():
         raise PolicyError(f"{where}: participants = {rows.tolist()}: must be row numbers of workers, ascending, none "
                           f"twice, from 0 to {len(names) - 1}")
-    for row in rows.tolist():
-        if plan.local_steps[row] < 1:
-            raise PolicyError(f"{where}: worker {names[row]} was asked for {plan.local_steps[row]} local steps; a "
-                              "participant computes at least one")
-        if not (np.isfinite(plan.weights[row]) and plan.weights[row] > 0):
-            raise PolicyError(f"{where}: weight of worker {names[row]} = {plan.weights[row]}: must be finite and above "
-                              "zero; leave a worker that shall not count out of the participants")
+    steps, weights = np.asarray(plan.local_steps)[rows], np.asarray(plan.weights)[rows]
+    for row in rows[steps < 1].tolist():
+        raise PolicyError(f"{where}: worker {names[row]} was asked for {plan.local_steps[row]} local steps; a "
+                          "participant computes at least one")
+    for row in rows[~(np.isfinite(weights) & (weights > 0))].tolist():
+        raise PolicyError(f"{where}: weight of worker {names[row]} = {plan.weights[row]}: must be finite and above "
+                          "zero; leave a worker that shall not count out of the participants")
     if not 0 <= plan.quorum <= 1:
         raise PolicyError(f"{where}: quorum = {plan.quorum}: must lie in [0, 1]; 1 is a barrier, 0 is asynchronous")
     if plan.late not in LATE:

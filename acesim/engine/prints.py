@@ -16,6 +16,7 @@ from acesim.seam import Vector
 
 if TYPE_CHECKING:
     from acesim.engine.cohort import Result
+    from acesim.engine.lockstep import Answer
     from acesim.engine.messages import Message
 
 
@@ -25,11 +26,11 @@ class TrainingPrint:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
-    def add_round(self, inbox: Sequence[Message]) -> None:
-        """Add the messages of one aggregation, sorted by sender."""
+    def add_round(self, inbox: Sequence[Message | Answer], model: Vector) -> None:
+        """Add the messages of one aggregation, sorted by sender, and the model they made: it tells their contents."""
         for message in inbox:
-            self._hash.update(f"{message.sender},{message.version},{message.payload.nbytes},{message.batches},"
-                              f"{content(message.payload.body)};".encode())
+            self._hash.update(f"{message.sender},{message.version},{message.payload.nbytes},{message.batches};".encode())
+        self._hash.update(f"{content(model)};".encode())
 
     def add_alone(self, row: int, result: Result) -> None:
         """Add a worker's local training that was sent to nobody."""

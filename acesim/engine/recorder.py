@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from acesim.engine.ledger import Ledger
-from acesim.engine.messages import Carrier, Message
+from acesim.engine.messages import Message
 from acesim.engine.setup import Sink
 from acesim.engine.state import Progress
 from acesim.engine.world import World
-from acesim.records.rows import Event, Fold, MetricRow
+from acesim.records.rows import Block, Event, Fold, MetricRow
 from acesim.scenario.errors import PolicyError
 
 _NEARLY = 1e-9  # epochs are sums of whole steps over whole steps; marks are met to within rounding
@@ -37,6 +37,12 @@ class Recorder:
         """Count a row and hand it on."""
         self.fold.add(event)
         self._sink.event(event)
+
+    def emit_all(self, blocks: Sequence[Block], order: NDArray[np.int64]) -> None:
+        """Count many rows, a block a kind, and hand them on: one block behind the other, then in this order."""
+        merged = Block.together(blocks, order)
+        self.fold.add_all(blocks, merged)
+        self._sink.block(merged)
 
     def plan(self, now_s: float, report: dict[str, float]) -> None:
         """Note that the cloud planned a round."""
@@ -108,8 +114,8 @@ class Recorder:
         """Say whether an epoch mark has been passed."""
         return self.scored is None or self._progress.epoch >= math.floor(self.scored.epoch + _NEARLY) + 1 - _NEARLY
 
-    def evaluate(self, now_s: float, alone: bool, carrier: Carrier, ledger: Ledger) -> None:
-        """Score the model (each worker's own where they go alone), check the ledger, emit a metric row."""
+    def evaluate(self, now_s: float, alone: bool) -> None:
+        """Score the model (each worker's own where they go alone), emit a metric row."""
         world, progress, task = self._world, self._progress, self._world.setup.task
         round_number, row = max(world.cloud.round, 0), world.cloud.row
         scores = task.evaluate_each([worker.model for worker in world.workers]) if alone \
@@ -122,7 +128,6 @@ class Recorder:
         self.emit(Event("evaluate", round_number, row, -1, now_s, now_s, loss=scores.loss_nats,
                         joules=self._idle_w * (now_s - self._evaluated_s)))
         self._evaluated_s = now_s
-        ledger.check(carrier.flows.moved_bytes_per_link, carrier.in_flight(), world.topology.link_names)
         self.scored = MetricRow(epoch=progress.epoch, round=world.cloud.round + 1, time_s=now_s,
                                 progress=progress.share, **scores._asdict(), **self.fold.snapshot())  # type: ignore[arg-type]
         self._sink.metric(self.scored)

@@ -9,7 +9,7 @@ from acesim.engine.cohort import CHUNK
 from acesim.fleet.fleet import Fleet
 from acesim.network.tcp import Tcp
 from acesim.network.topology import Topology
-from acesim.records.rows import Event, MetricRow
+from acesim.records.rows import Block, Event, MetricRow
 from acesim.seam import ModelInfo, TreePolicy, Vector
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ class Sink(Protocol):
 
     def event(self, event: Event) -> None:
         """Take one event."""
+
+    def block(self, block: Block) -> None:
+        """Take many events at once."""
 
     def metric(self, row: MetricRow) -> None:
         """Take one metric row."""
@@ -36,6 +39,7 @@ class Setup:
     stop           when it ends (acesim.scenario.schema.Stop)
     seed           of all randomness
     chunk          workers whose gradients are taken together; changes nothing but speed
+    one_by_one     play every message as an event of its own, even where nothing could come between (see Lockstep)
     rounds         end after so many rounds of the cloud, whatever `stop` says; None: no such limit
     tcp            how bytes are moved; None: as a fluid
     timeout_s      how long a server waits for its quorum before it goes on with what it has; None: for ever
@@ -52,6 +56,7 @@ class Setup:
     rounds: int | None = None
     tcp: Tcp | None = None
     timeout_s: float | None = None
+    one_by_one: bool = False
 
 
 class Outcome(NamedTuple):

@@ -7,16 +7,18 @@ asynchronous server a quorum of 0: each answer closes a round and is answered at
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acesim.aggregators import weighted_mean
 from acesim.engine.agenda import Agenda
 from acesim.engine.churn import Churn
 from acesim.engine.cohort import Cohort, Job, Result
 from acesim.engine.ledger import Ledger, check_payload
+from acesim.engine.lockstep import Answer, Download, Lockstep
 from acesim.engine.messages import Carrier, Message, parts
 from acesim.engine.plans import check_plan
 from acesim.engine.prints import TrainingPrint
@@ -48,6 +50,7 @@ class Simulation:
         self.recorder = Recorder(self.world, self.progress, sink, on_progress)
         self.churn = Churn(self.world, self.agenda, self.carrier, self.cohort, self.recorder, self._plan_round,
                            self._close_round, self._finish_round)
+        self.lockstep = Lockstep(self.world, self.cohort, self.ledger, self.recorder, self.progress)
         self.outer = self.policy.aggregator.init(self.world.cloud.model)
         self.down_state = self.policy.downlink.init(setup.info.size)
         self.planner: Any = None
@@ -86,6 +89,8 @@ class Simulation:
                 self._pass_on(*arguments)
             case "admit":
                 self._admit(*arguments)
+            case "step":
+                self._step(*arguments)
             case "finish_round":
                 self._finish_round()
             case "turn":
@@ -96,9 +101,15 @@ class Simulation:
     def _view(self) -> Any:
         return self.world.view(self.agenda.now_s, self.progress.share, self.progress.update, self.progress.step)
 
+    @property
+    def moved_bytes_per_link(self) -> NDArray[np.float64]:
+        """Bytes that have crossed each link so far, float64 [links], as the network has it."""
+        return self.carrier.flows.moved_bytes_per_link + self.lockstep.moved_bytes_per_link
+
     def _evaluate(self) -> None:
         alone = self.progress.plan is not None and not self.progress.plan.sync_parent
-        self.recorder.evaluate(self.agenda.now_s, alone, self.carrier, self.ledger)
+        self.ledger.check(self.moved_bytes_per_link, self.carrier.in_flight(), self.setup.topology.link_names)
+        self.recorder.evaluate(self.agenda.now_s, alone)
 
     def _work_s(self, row: int, work: Work) -> float:
         """Return the simulated time of declared work on one nominal model."""
@@ -133,6 +144,9 @@ class Simulation:
     def _invite(self, plan: Plan) -> None:
         """Ask every idle participant; a region that has not answered yet is not asked again before it has."""
         world, cloud, chosen = self.world, self.world.cloud, []
+        if self.lockstep.fits(plan):
+            self._march(plan)
+            return
         for row in plan.participants.tolist():
             worker = world.workers[row]
             if worker.free and world.parent(row) not in cloud.under_way:
@@ -141,6 +155,21 @@ class Simulation:
                 world.measured.asked[row] += 1
                 chosen.append(row)
         self._ask(cloud, sorted({world.parent(row) for row in chosen}) if world.in_regions else chosen, plan)
+
+    def _march(self, plan: Plan) -> None:
+        """Play the whole round of a plan now; the cloud steps when its last answer is decoded."""
+        cloud = self.world.cloud
+        encode_s = self._work_s(cloud.row, self.policy.downlink.work("encode"))
+        encoded: dict[int, Download] = {}
+        down = []
+        for row in plan.participants.tolist():
+            held = self.world.workers[row].model
+            if id(held) not in encoded:
+                payload, result = self._encode_down(cloud, held, plan)
+                encoded[id(held)] = Download(payload, result, cloud.occupy(self.agenda.now_s, encode_s))
+            down.append(encoded[id(held)])
+        end_s, answers = self.lockstep.play(plan, self.agenda.now_s, down)
+        self.agenda.at(end_s, "step", answers)
 
     def _ask(self, server: Server, children: list[int], plan: Plan) -> None:
         """Send each child the difference between the model and what it is known to hold; wait for the quorum."""
@@ -191,14 +220,14 @@ class Simulation:
         for message in inbox:
             if self.world.is_worker(message.sender) and self.world.workers[message.sender].phase == "waiting":
                 self.world.workers[message.sender].phase = "idle"
-        updates = [Update(each.sender, each.payload, each.weight, each.version) for each in inbox]
         if server is self.world.cloud:
-            self._step(inbox, updates)
+            self._step(inbox)
         else:
-            self._answer(server, inbox, updates)
+            self._answer(server, inbox)
 
-    def _step(self, inbox: list[Message], updates: list[Update]) -> None:
+    def _step(self, inbox: Sequence[Message | Answer]) -> None:
         """Take the cloud's aggregation step."""
+        updates = _updates(inbox)
         cloud, before, now_s = self.world.cloud, self.world.cloud.model, self.agenda.now_s
         cloud.model, self.outer = self.policy.aggregator.step(before, updates, self.policy.uplink, self.outer)
         if not np.isfinite(cloud.model).all():
@@ -206,7 +235,7 @@ class Simulation:
                               "compression")
         self.progress.update, self.progress.step = self.policy.aggregator.update(self.outer), cloud.model - before
         cloud.version += 1
-        self.print.add_round(inbox)
+        self.print.add_round(inbox, cloud.model)
         done_s = cloud.occupy(now_s, self._work_s(cloud.row, self.policy.aggregator.work()))
         self.recorder.aggregation(cloud.row, cloud.round, now_s, done_s)
         self._then(done_s, "finish_round")
@@ -222,10 +251,10 @@ class Simulation:
         else:
             self._open_round()
 
-    def _answer(self, region: Server, inbox: list[Message], updates: list[Update]) -> None:
+    def _answer(self, region: Server, inbox: list[Message]) -> None:
         """Sum a region's inbox, encode the sum again and send it up."""
         uplink, levels, now_s = self.policy.uplink, planned(region).region_levels, self.agenda.now_s
-        mean = weighted_mean(updates, uplink, region.model.size)
+        mean = weighted_mean(_updates(inbox), uplink, region.model.size)
         level = None if levels is None else levels[region.row - self.world.workers_count]
         payload, region.encoder = uplink.encode(mean, level, region.rng, region.encoder)
         message = self._message(region.row, self.world.cloud.row, payload, uplink, min(each.version for each in inbox))
@@ -377,3 +406,7 @@ class Simulation:
         if not cloud.under_way:
             cloud.need = 0
             self._finish_round()
+
+
+def _updates(inbox: Sequence[Message | Answer]) -> list[Update]:
+    return [Update(each.sender, each.payload, each.weight, each.version) for each in inbox]

@@ -133,6 +133,15 @@ def average(past: float, new: float) -> float:
     return new if np.isnan(past) else MEMORY * past + (1 - MEMORY) * new
 
 
+def averages(past: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return `average` of many.
+
+    >>> averages(np.array([np.nan, 2.0]), np.array([2.0, 2.0]))
+    array([2., 2.])
+    """
+    return np.where(np.isnan(past), new, MEMORY * past + (1 - MEMORY) * new)
+
+
 @dataclass
 class Progress:
     """How far the run is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +74,30 @@ class Fleet:
         times: NDArray[np.float64] = self.step_s[worker] * np.array(jitter)
         return self._varied(times, worker, wanted, start_s) if self.variations else times
 
+    def spans_s(self, workers: NDArray[np.int64], first_steps: NDArray[np.int64], steps: NDArray[np.int64],
+                start_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how long the local steps of many workers take in all, as `compute_s` has them one by one; all [n]."""
+        if self.variations:
+            return np.array([self.compute_s(*each).sum() for each in zip(
+                workers.tolist(), first_steps.tolist(), steps.tolist(), start_s.tolist(), strict=True)])
+        spans_s = np.zeros(workers.size)
+        for ahead in range(int(steps.max())):
+            busy = steps > ahead
+            spans_s[busy] += self.step_s[workers[busy]] * self._jitters(workers[busy], first_steps[busy] + ahead)
+        return spans_s
+
+    def _jitters(self, workers: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the jitter of one step of each of some workers."""
+        blocks, found = steps // _BLOCK, np.empty(workers.size)
+        for block in np.unique(blocks).tolist():
+            here = blocks == block
+            found[here] = _jitter_table(self.seed, block, self._spreads)[workers[here], steps[here] % _BLOCK]
+        return found
+
+    @cached_property
+    def _spreads(self) -> tuple[float, ...]:
+        return tuple(device.jitter for device in self.devices[: len(self.step_s)])
+
     def _varied(self, times_s: NDArray[np.float64], worker: int, wanted: Sequence[int],
                 start_s: float) -> NDArray[np.float64]:
         variation = self.variations[worker]
@@ -98,6 +122,12 @@ def _jitter(seed: int, worker: int, block: int, spread: float) -> NDArray[np.flo
     draws = stream(seed, "compute", worker, block).standard_normal(_BLOCK)
     factors: NDArray[np.float64] = np.exp(sigma * draws - sigma**2 / 2)
     return factors
+
+
+@lru_cache(maxsize=2)
+def _jitter_table(seed: int, block: int, spreads: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return the factors of one block of steps of all workers, [W, steps]."""
+    return np.array([_jitter(seed, worker, block, spread) for worker, spread in enumerate(spreads)])
 
 
 @lru_cache(maxsize=4096)

@@ -144,6 +144,12 @@ class Flows:
             heapq.heappop(self._ends)
         return self._ends[0][0] if self._ends else math.inf
 
+    @property
+    def binding(self) -> set[int]:
+        """The links that their present transfers could fill, so that these depend on each other."""
+        self._settle()
+        return {link for link, binds in enumerate(self._binds) if binds}
+
     def remaining(self, key: int) -> float:
         """Return the bytes a transfer has still to move."""
         flow = self._flows[key]

@@ -92,9 +92,10 @@ class _Backbone:
                 for region, share in enumerate(shares[:-1, column])]
         ingress = self._add("cloud ingress", within(spec.cloud_ingress_bytes_per_s, shares[-1, 0]))
         egress = self._add("cloud egress", within(spec.cloud_egress_bytes_per_s, shares[-1, 1]))
-        self.fabric = self._add("fabric", within(spec.fabric_bytes_per_s, shares[-1, 2]))
-        self.region_up = (*((link, ingress) for link in up), (self.fabric,))
-        self.region_down = (*((egress, link) for link in down), (self.fabric,))
+        fabric = within(spec.fabric_bytes_per_s, shares[-1, 2])  # switched: as much each way, whatever the other does
+        self.fabric_up, self.fabric_down = self._add("fabric up", fabric), self._add("fabric down", fabric)
+        self.region_up = (*((link, ingress) for link in up), (self.fabric_up,))
+        self.region_down = (*((egress, link) for link in down), (self.fabric_down,))
         self.latency_s = np.array([within(spec.region_rtt_s, share) / 2 for share in shares[:-1, 2]] + [0.0])
         for number in (*up, *down):
             self.traces[number - first] = beside_others(self.traces[number - first], spec.cross_traffic,
@@ -158,9 +159,11 @@ def _regions(groups: Sequence[WorkerGroup], regions: int) -> NDArray[np.int64]:
 def _to_region(backbone: _Backbone, cells: Cells, region_of: NDArray[np.int64],
                edge_regions: int) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
     """Return (up, down): each worker's way to its server; its own links are 2 k (up) and 2 k + 1 (down)."""
-    fabric = [() if region < edge_regions else (backbone.fabric,) for region in region_of]
-    up = tuple((2 * row, *cells.up_of(row), *inside) for row, inside in enumerate(fabric))
-    return up, tuple((*inside, *cells.down_of(row), 2 * row + 1) for row, inside in enumerate(fabric))
+    outside = [region < edge_regions for region in region_of]
+    inward = [() if edge else (backbone.fabric_up,) for edge in outside]
+    outward = [() if edge else (backbone.fabric_down,) for edge in outside]
+    up = tuple((2 * row, *cells.up_of(row), *inside) for row, inside in enumerate(inward))
+    return up, tuple((*inside, *cells.down_of(row), 2 * row + 1) for row, inside in enumerate(outward))
 
 
 def _joined(first: Route, second: Route) -> Route:

@@ -25,7 +25,7 @@ ROUNDING = 1e-13
 by the last bit of a sum, wait the outage out."""
 
 
-_LEAST_BYTES = 5e-324  # the smallest number above zero: a search for it ends behind steps that carry nothing
+LEAST_BYTES = 5e-324  # the smallest number above zero: a search for it ends behind steps that carry nothing
 
 
 class Stepwise(Protocol):
@@ -200,7 +200,7 @@ class Trace:
 
     def _time_within(self, nbytes: float, slack: float) -> float:
         """Return when `nbytes` have passed within a period that carries them, up to the slack."""
-        wanted = min(max(nbytes - slack, _LEAST_BYTES), self._total)
+        wanted = min(max(nbytes - slack, LEAST_BYTES), self._total)
         step = int(np.searchsorted(self.cumulative_bytes, wanted)) - 1  # so its rate is not zero
         past = (nbytes - float(self.cumulative_bytes[step])) / float(self.bytes_per_s[step])
         return step * self.step_s + min(max(past, 0.0), self.step_s)
@@ -302,7 +302,7 @@ class Least:
         while nbytes > slack_bytes:
             edges, rates = self.steps(start_s, start_s + span_s)
             passed = np.concatenate([[0.0], np.cumsum(np.diff(edges) * rates)])
-            wanted = max(nbytes - slack, _LEAST_BYTES)
+            wanted = max(nbytes - slack, LEAST_BYTES)
             if passed[-1] >= wanted:
                 step = int(np.searchsorted(passed, wanted)) - 1
                 past = (nbytes - passed[step]) / rates[step]

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isnan, nan
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 KINDS = ("download", "compute", "encode", "upload", "aggregate", "plan", "evaluate", "figure", "join", "leave",
          "crash", "lost")
@@ -71,6 +74,67 @@ class Event(NamedTuple):
         """
         return (self.values_bytes + self.index_bytes + self.scale_bytes + self.control_bytes
                 + self.header_bytes)
+
+
+class Block(NamedTuple):
+    """Many events at once, column by column: for each field of an Event an array [rows], or the one value of all.
+
+    >>> block = Block.of("compute", 2, who=np.array([4, 5]), steps=3)
+    >>> block.column("who").tolist(), block.column("steps").tolist(), block.column("links").tolist()
+    ([4, 5], [3, 3], [0, 0])
+    """
+
+    rows: int
+    columns: tuple[Any, ...]
+
+    @staticmethod
+    def of(kind: str, count: int, **given: Any) -> Block:
+        """Return events of one kind; what is not given is as in an Event that does not have it."""
+        return Block(count, tuple({**_BARE, "kind": kind, **given}.values()))
+
+    @staticmethod
+    def together(blocks: Sequence[Block], order: NDArray[np.int64]) -> Block:
+        """Return the events of several blocks, one behind the other and then in this order."""
+        counts = [block.rows for block in blocks]
+        columns = zip(*(block.columns for block in blocks), strict=True)
+        return Block(order.size, tuple(_joined(parts, counts, order) for parts in columns))
+
+    def value(self, name: str) -> Any:
+        """Return one field: an array, or the one value of all."""
+        return self.columns[_PLACE[name]]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one field of all events."""
+        return np.broadcast_to(self.value(name), self.rows)
+
+    def total(self, name: str) -> int:
+        """Return the sum of a field of whole numbers."""
+        value = self.value(name)
+        return int(value.sum()) if isinstance(value, np.ndarray) else int(value) * self.rows
+
+    def events(self) -> list[Event]:
+        """Return the events one by one."""
+        return [Event(*values) for values in zip(*self.lists(), strict=True)]
+
+    def lists(self) -> list[list[Any]]:
+        """Return plain values, a list for each field of an Event."""
+        return [column.tolist() if isinstance(column, np.ndarray) else [column] * self.rows
+                for column in self.columns]
+
+
+_BARE: dict[str, Any] = {"kind": "", "round": 0, "who": 0, "peer": -1, "start_s": nan, "end_s": nan,
+                         **Event._field_defaults}
+
+
+_PLACE = {name: place for place, name in enumerate(Event._fields)}
+
+
+def _joined(parts: Sequence[Any], counts: Sequence[int], order: NDArray[np.int64]) -> Any:
+    first = parts[0]
+    if not isinstance(first, np.ndarray) and all(part is first for part in parts):
+        return first
+    return np.concatenate([part if isinstance(part, np.ndarray) else np.full(count, part)
+                           for part, count in zip(parts, counts, strict=True)])[order]
 
 
 class MetricRow(NamedTuple):
@@ -158,6 +222,32 @@ class Fold:
         elif event.kind == "lost":
             self._add_lost(event)
 
+    def add_all(self, blocks: Sequence[Block], merged: Block) -> None:
+        """Count computations, encodings and messages, a block a kind; sums add in the order of `merged`."""
+        self._joules = _summed(self._joules, merged.column("joules"))
+        waits_s = merged.column("wait_s")
+        waits_s = waits_s[~np.isnan(waits_s)]
+        self._waited_s, self._waits = _summed(self._waited_s, waits_s), self._waits + waits_s.size
+        for block in blocks:
+            if (kind := block.columns[0]) in self._sent:
+                self._add_messages(kind, block)
+            elif kind == "compute":
+                self._steps += block.total("steps")
+
+    def _add_messages(self, kind: str, block: Block) -> None:
+        who, nbytes = block.column("who"), np.zeros(block.rows, np.int64)
+        for part in BYTE_PARTS:
+            nbytes += block.value(part)
+            self._parts[kind, part] += block.total(part)
+        self._parts[kind, "proxy_bytes"] += block.total("proxy_bytes")
+        own = int(nbytes @ (who < self.workers))
+        self._sent[kind][0] += own
+        self._sent[kind][1] += int(nbytes.sum()) - own
+        self._link_bytes += int(nbytes @ block.column("links"))
+        self._messages[kind] += block.rows
+        if kind == "download":
+            self._egress_bytes += int(nbytes @ (np.asarray(self._outside)[who] & (block.column("peer") == self.cloud)))
+
     def _add_message(self, event: Event) -> None:
         nbytes = event.message_bytes
         self._sent[event.kind][event.who >= self.workers] += nbytes
@@ -188,6 +278,15 @@ class Fold:
         parts = {f"{kind}_{part}": nbytes for (kind, part), nbytes in self._parts.items()}
         counts = {f"{kind}_messages": count for kind, count in self._messages.items()}
         return self.snapshot() | parts | counts | self._lost
+
+
+def _summed(start: float, values: NDArray[np.float64]) -> float:
+    """Add numbers one after another, as single events would; np.sum adds in pairs.
+
+    >>> _summed(1.0, np.array([2.0, 3.0]))
+    6.0
+    """
+    return float(np.cumsum(np.concatenate([[start], values]))[-1])
 
 
 def outside(workers: int, regions: int, tier: Sequence[str] | None) -> tuple[bool, ...]:

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acesim.records.rows import Event, MetricRow
+from acesim.records.rows import Block, Event, MetricRow
 
 MANIFEST, METRICS, EVENTS, MODEL = "manifest.json", "metrics.parquet", "events", "model.npz"
 PROGRESS, FAILURE, STUDY = "progress.json", "failure.txt", "study.json"
@@ -41,10 +41,17 @@ def schema_of(row_type: type) -> pa.Schema:
 def write_rows(path: Path, row_type: type, columns: Sequence[Sequence[Any]]) -> None:
     """Write the columns of a row type as one Parquet file, in one stroke."""
     schema = schema_of(row_type)
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+    arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     unfinished = path.with_name(path.name + ".part")
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), unfinished, compression="zstd")
     os.replace(unfinished, path)
+
+
+def _array(column: Sequence[Any] | np.ndarray, kind: pa.DataType) -> pa.Array:
+    if isinstance(column, np.ndarray) and pa.types.is_dictionary(kind):
+        names, codes = np.unique(column, return_inverse=True)
+        return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(names.tolist(), kind.value_type))
+    return pa.array(column, type=kind)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -71,6 +78,8 @@ class RunWriter:
         self._flush_rows = flush_rows
         self._parts = 0
         self._events: tuple[list[Any], ...] = tuple([] for _ in Event._fields)
+        self._blocks: list[Block] = []  # whole columns, before what is in `_events`
+        self._waiting = 0
         self.metrics: list[MetricRow] = []
         clear(self.folder)
         (self.folder / EVENTS).mkdir(parents=True)
@@ -79,8 +88,24 @@ class RunWriter:
         """Take one event."""
         for column, value in zip(self._events, event, strict=True):
             column.append(value)
-        if len(self._events[0]) >= self._flush_rows:
+        self._count(1)
+
+    def block(self, block: Block) -> None:
+        """Take many events at once."""
+        self._cut()
+        self._blocks.append(block)
+        self._count(block.rows)
+
+    def _count(self, rows: int) -> None:
+        self._waiting += rows
+        if self._waiting >= self._flush_rows:
             self._flush()
+
+    def _cut(self) -> None:
+        """Put the single events so far behind the blocks."""
+        if self._events[0]:
+            self._blocks.append(Block(len(self._events[0]), tuple(map(np.array, self._events))))
+            self._events = tuple([] for _ in Event._fields)
 
     def metric(self, row: MetricRow) -> None:
         """Take one metric row."""
@@ -88,7 +113,7 @@ class RunWriter:
 
     def close(self, manifest: Mapping[str, Any], model: np.ndarray | None = None) -> None:
         """Write what is left, then the manifest: plain JSON values, as `Manifest.document` gives them."""
-        if self._events[0] or not self._parts:
+        if self._waiting or not self._parts:
             self._flush()
         columns = [[row[place] for row in self.metrics] for place in range(len(MetricRow._fields))]
         write_rows(self.folder / METRICS, MetricRow, columns)
@@ -97,9 +122,14 @@ class RunWriter:
         write_json(self.folder / MANIFEST, manifest)
 
     def _flush(self) -> None:
-        write_rows(self.folder / EVENTS / f"part-{self._parts:05}.parquet", Event, self._events)
-        self._parts += 1
-        self._events = tuple([] for _ in Event._fields)
+        self._cut()
+        everything = np.arange(self._waiting)
+        columns: Sequence[Any] = [[] for _ in Event._fields]
+        if self._blocks:
+            whole = Block.together(self._blocks, everything)
+            columns = [whole.column(name) for name in Event._fields]
+        write_rows(self.folder / EVENTS / f"part-{self._parts:05}.parquet", Event, columns)
+        self._parts, self._waiting, self._blocks = self._parts + 1, 0, []
 
 
 def clear(folder: Path) -> None:

@@ -230,7 +230,7 @@ class NetworkSpec(Fact):
     """What lies between the workers' own links.
 
     region_downlink   None: as region_uplink
-    fabric            the data centre's own network
+    fabric            the data centre's own network, each way
     transport         fluid, tcp, or a mapping of kind tcp and its parameters
     trace_step        generated rates are constant this long, and repeat after trace_period
     correlation       of the noise behind the generated rates of a region's workers: 0 each for itself, 1 all alike

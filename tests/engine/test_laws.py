@@ -22,6 +22,7 @@ from tests_support import (
 from acesim.compressors import Dense, ErrorFeedback, TopK
 from acesim.engine import Simulation, simulate
 from acesim.network.flows import Flows
+from acesim.network.lanes import Lane
 from acesim.policies import RECIPES
 from acesim.records.manifest import digest
 from acesim.records.read import refold
@@ -76,7 +77,7 @@ def test_every_byte_of_every_message_crosses_every_link_of_its_way(tree):
             route, _ = world.route_up(event.who) if event.kind == "upload" else world.route_down(event.who)
             assert event.links == len(route)
             expected[list(route)] += event.message_bytes
-    np.testing.assert_allclose(simulation.carrier.flows.moved_bytes_per_link, expected, rtol=1e-9)
+    np.testing.assert_allclose(simulation.moved_bytes_per_link, expected, rtol=1e-9)
 
 
 def simulation_of(setup):
@@ -85,12 +86,13 @@ def simulation_of(setup):
 
 
 @pytest.mark.parametrize("factor", [0.999, 1.001])
-def test_a_network_that_loses_or_invents_bytes_ends_the_run(factor, monkeypatch):
-    honest = Flows.moved_bytes_per_link.fget
-    monkeypatch.setattr(Flows, "moved_bytes_per_link", property(lambda flows: factor * honest(flows)))
+@pytest.mark.parametrize(("network", "one_by_one"), [(Flows, True), (Lane, False)])
+def test_a_network_that_loses_or_invents_bytes_ends_the_run(network, one_by_one, factor, monkeypatch):
+    honest = network.moved_bytes_per_link.fget
+    monkeypatch.setattr(network, "moved_bytes_per_link", property(lambda flows: factor * honest(flows)))
     with pytest.raises(LedgerError, match=r"link .+: \d+ bytes were handed to it, but it moved \d+ and 0 are in"):
-        play(small_setup(nominal={"model": [{"name": "a", "shape": [100_000]}],
-                                  "tokens_per_step": {"cloud": 64, "edge": 64}}))
+        play(replace(small_setup(nominal={"model": [{"name": "a", "shape": [100_000]}],
+                                          "tokens_per_step": {"cloud": 64, "edge": 64}}), one_by_one=one_by_one))
 
 
 @dataclass(frozen=True)

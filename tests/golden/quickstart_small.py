@@ -54,6 +54,9 @@ class Sink:
     def event(self, event):
         """Let an event pass."""
 
+    def block(self, block):
+        """Let many events pass."""
+
     def metric(self, row):
         """Keep a metric row."""
         self.rows.append(row)

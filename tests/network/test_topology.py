@@ -52,9 +52,10 @@ def test_routes():
     assert named(topology, topology.region_down[1]) == ["cloud egress", "region-1 down"]
     for up, down in ((topology.up_route, topology.down_route),
                      (topology.up_to_region, topology.down_from_region)):
-        assert named(topology, up[0]) == ["cloud-0 up", "fabric"]
-        assert named(topology, down[0]) == ["fabric", "cloud-0 down"]
-    assert named(topology, topology.region_up[2]) == named(topology, topology.region_down[2]) == ["fabric"]
+        assert named(topology, up[0]) == ["cloud-0 up", "fabric up"]
+        assert named(topology, down[0]) == ["fabric down", "cloud-0 down"]
+    assert named(topology, topology.region_up[2]) == ["fabric up"]
+    assert named(topology, topology.region_down[2]) == ["fabric down"]
 
 
 def test_latencies_of_a_star_are_those_of_both_levels_of_a_tree():
@@ -73,7 +74,7 @@ def test_capacities():
     topology = build(GROUPS, spec(region_downlink_bytes_per_s=exactly(50.0)), 0)
     mean = dict(zip(topology.link_names, (link.mean for link in topology.links), strict=True))
     assert (mean["region-0 up"], mean["region-1 down"], mean["cloud ingress"]) == (100.0, 50.0, 300.0)
-    assert (mean["cloud egress"], mean["fabric"]) == (400.0, 900.0)
+    assert (mean["cloud egress"], mean["fabric up"], mean["fabric down"]) == (400.0, 900.0, 900.0)
     assert topology.up_mean_bytes_per_s == pytest.approx([from_mbps(8)] * 6, rel=0.01)
     assert topology.down_mean_bytes_per_s == pytest.approx([from_mbps(40)] * 6, rel=0.01)
     assert len(topology.links[2]) == 256
@@ -110,7 +111,7 @@ def test_a_round_on_a_built_network_survives_pickling():
     assert sorted(flows.advance(1e6)) == list(range(6))
     moved = dict(zip(topology.link_names, flows.moved_bytes_per_link, strict=True))
     assert (moved["region-0 up"], moved["region-1 up"]) == (3000.0, 2000.0)
-    assert (moved["cloud ingress"], moved["fabric"]) == (5000.0, 1000.0)
+    assert (moved["cloud ingress"], moved["fabric up"]) == (5000.0, 1000.0)
 
 
 def test_cells_and_cross_traffic_off_change_not_a_bit():

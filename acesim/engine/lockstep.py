@@ -1,0 +1,225 @@
+"""Rounds that nothing can disturb, played in one go.
+
+Between the plan of a barrier round and its end nobody decides anything: all receive, compute, encode and answer.  Where
+no worker can come or go and all routes are a star's, when each of these ends follows from the plan alone, so a round is
+a handful of array expressions instead of a thousand entries in the agenda.  The rows, their order and the training are
+those of the events; `Setup.one_by_one` plays the events themselves, and tests hold the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acesim.engine.cohort import Cohort, Job, Result
+from acesim.engine.ledger import Ledger, check_payload
+from acesim.engine.recorder import Recorder
+from acesim.engine.state import Progress, averages
+from acesim.engine.world import World
+from acesim.network.lanes import Lane
+from acesim.records.rows import Block
+from acesim.seam import Compressor, Payload, Plan, Vector, Wire, Work
+
+Seconds = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+class Download(NamedTuple):
+    """What a participant is sent, what it will hold then, and when the server has encoded it."""
+
+    payload: Payload
+    result: Vector
+    ready_s: float
+
+
+class Answer(NamedTuple):
+    """What a worker's upload comes to in the cloud's inbox; `batches`: fingerprint of the data behind it."""
+
+    sender: int
+    payload: Payload
+    weight: float
+    version: int
+    batches: int
+
+
+class Messages(NamedTuple):
+    """Messages of one direction, a row a participant: when ready to leave, when the last byte has left, when there.
+
+    wires   int64 [n, 3], values, indices and scales; proxy_bytes: of the same payloads as trained
+    """
+
+    wires: NDArray[np.int64]
+    proxy_bytes: NDArray[np.int64]
+    nbytes: Seconds
+    ready_s: Seconds
+    sent_s: Seconds
+    here_s: Seconds
+
+
+class Lockstep:
+    """Plays whole rounds of a star whose workers are always there."""
+
+    def __init__(self, world: World, cohort: Cohort, ledger: Ledger, recorder: Recorder, progress: Progress) -> None:
+        self._world, self._cohort, self._ledger = world, cohort, ledger
+        self._recorder, self._progress = recorder, progress
+        self._lanes = _lanes(world)
+        devices, self._radios = world.fleet.devices, np.array(world.fleet.radios)
+        self._byte_s = np.array([1 / device.memory_bytes_per_s for device in devices])
+        self._flop_s = np.array([1 / device.flops_per_s for device in devices])
+        self._busy_w = np.array([device.busy_w - device.idle_w for device in devices])
+
+    def fits(self, plan: Plan) -> bool:
+        """Say whether a plan's round can be played in one go: whom it names are idle, and all are waited for."""
+        cloud = self._world.cloud
+        return bool(self._lanes and plan.sync_parent and plan.quorum == 1 and not (cloud.under_way or cloud.inbox))
+
+    @property
+    def moved_bytes_per_link(self) -> NDArray[np.float64]:
+        """Integral of all rates over each link, float64 [links]."""
+        moved = np.zeros(len(self._world.topology.links))
+        for lane in self._lanes.values():
+            moved += lane.moved_bytes_per_link
+        return moved
+
+    def play(self, plan: Plan, now_s: float, down: Sequence[Download]) -> tuple[float, list[Answer]]:
+        """Play a round; return when the cloud has decoded its last answer, and all answers by sender.
+
+        down   for each participant
+        """
+        world, rows = self._world, np.asarray(plan.participants)
+        downlink, uplink = world.policy.downlink, world.policy.uplink
+        received = self._send("download", rows, [each.payload for each in down],
+                              np.array([each.ready_s for each in down]), plan.nbytes)
+        begin_s = received.here_s + self._work_s(rows, downlink.work("decode"))
+        steps = np.asarray(plan.local_steps)[rows]
+        workers = [world.workers[row] for row in rows.tolist()]
+        done = np.array([worker.steps for worker in workers])
+        end_s = begin_s + world.fleet.spans_s(rows, done, steps, begin_s)
+        for worker, row, count, each in zip(workers, rows.tolist(), steps.tolist(), down, strict=True):
+            worker.model, worker.version, worker.round = each.result, world.cloud.version, world.cloud.round
+            self._cohort.start(Job(row, worker.model, worker.steps, count, worker.local))
+        results, payloads = self._trained(plan, rows, np.lexsort((rows, received.here_s, begin_s, end_s)))
+        encode_s = self._work_s(rows, uplink.work("encode"))
+        answered = self._send("upload", rows, payloads, end_s + encode_s, 0)
+        waits_s = begin_s - np.array([worker.ended_s for worker in workers])
+        self._emit(rows, received, (begin_s, end_s, steps, waits_s, [each.loss for each in results]), encode_s,
+                   answered)
+        self._note(rows, now_s, (begin_s, end_s, steps), results, answered)
+        answers = [Answer(row, payload, float(plan.weights[row]), world.cloud.version, result.batches)
+                   for row, payload, result in zip(rows.tolist(), payloads, results, strict=True)]
+        return self._admitted(answered.here_s), answers
+
+    def _work_s(self, rows: Rows, work: Work) -> Seconds:
+        """Return the simulated time of declared work on one nominal model [n]."""
+        entries = self._world.setup.info.nominal_size
+        each: Seconds = work.bytes * self._byte_s[rows] + work.flops * self._flop_s[rows]
+        return entries * each
+
+    def _trained(self, plan: Plan, rows: Rows, order: Rows) -> tuple[list[Result], list[Payload]]:
+        """Fetch and encode the participants' results in the order in which they end; return both by row."""
+        world, uplink, found = self._world, self._world.policy.uplink, {}
+        for place in order.tolist():
+            row = int(rows[place])
+            worker, result = world.workers[row], self._cohort.fetch(row)
+            level = None if plan.levels is None else plan.levels[row]
+            payload, worker.encoder = uplink.encode(result.update, level, worker.rng, worker.encoder)
+            worker.local = result.state
+            found[place] = (result, payload)
+        pairs = [found[place] for place in range(rows.size)]
+        return [result for result, _ in pairs], [payload for _, payload in pairs]
+
+    def _send(self, kind: str, rows: Rows, payloads: Sequence[Payload], ready_s: Seconds, control: int) -> Messages:
+        """Move a message to or from each participant."""
+        topology, up = self._world.topology, kind == "upload"
+        policy, senders = self._world.policy, rows if up else np.full(rows.size, self._world.cloud_row)
+        wires = self._sizes(policy.uplink if up else policy.downlink, payloads, senders)
+        nbytes = wires.sum(axis=1) + float(control + topology.message_header_bytes)
+        self._ledger.hand_all(self._lanes[kind].per_link(rows, nbytes))
+        sent_s = self._lanes[kind].carry(rows, nbytes, ready_s)
+        latency_s = topology.up_latency_s if up else topology.down_latency_s
+        proxy_bytes = np.array([payload.nbytes for payload in payloads])
+        return Messages(wires, proxy_bytes, nbytes, ready_s, sent_s, sent_s + latency_s[rows])
+
+    def _sizes(self, compressor: Compressor, payloads: Sequence[Payload], senders: Rows) -> NDArray[np.int64]:
+        """Return the nominal bytes of payloads, after checking their own count; alike ones are reckoned once."""
+        info, sizes = self._world.setup.info, []
+        known: tuple[Any, int, Wire] | None = None
+        for row, payload in zip(senders.tolist(), payloads, strict=True):
+            if known is None or payload.measure is not known[0] or payload.nbytes != known[1]:
+                formula = compressor.wire(info.shapes, payload.measure)
+                check_payload(self._world.name(row), payload.nbytes, formula.total)
+                known = payload.measure, payload.nbytes, compressor.wire(info.nominal_shapes, payload.measure)
+            sizes.append(known[2])
+        return np.array(sizes, dtype=np.int64)
+
+    def _admitted(self, here_s: Seconds) -> float:
+        """Return when the cloud has decoded all answers, one after another as they come."""
+        cloud = self._world.cloud
+        work_s = float(self._work_s(np.array([cloud.row]), self._world.policy.uplink.work("decode"))[0])
+        for time_s in np.sort(here_s).tolist():
+            cloud.occupy(time_s, work_s)
+        return cloud.busy_until_s
+
+    # --- what is noted -------------------------------------------------------------------------------------------
+
+    def _note(self, rows: Rows, now_s: float, trained: tuple[Seconds, Seconds, Rows], results: Sequence[Result],
+              answered: Messages) -> None:
+        """Count the steps, and let the cloud learn from the uploads: bandwidths from flows, times from rounds."""
+        measured, progress, (begin_s, end_s, steps) = self._world.measured, self._progress, trained
+        for place, (row, ended_s, count) in enumerate(zip(rows.tolist(), end_s.tolist(), steps.tolist(), strict=True)):
+            worker = self._world.workers[row]
+            worker.started_s, worker.ended_s, worker.steps = float(begin_s[place]), ended_s, worker.steps + count
+            measured.drift[row] = float(np.linalg.norm(results[place].update)) if count > 1 else 0.0
+        spans_s = end_s - begin_s
+        progress.steps += int(steps.sum())
+        progress.slowest_s = max(progress.slowest_s, float(spans_s.max()))
+        flow_s = answered.sent_s - answered.ready_s
+        rate = np.divide(answered.nbytes, flow_s, out=np.full(rows.size, np.nan), where=flow_s > 0)
+        for known, new in ((measured.bandwidth_bytes_per_s, rate), (measured.compute_s, spans_s / steps),
+                           (measured.round_time_s, answered.here_s - now_s)):
+            known[rows] = averages(known[rows], new)
+        measured.asked[rows] += 1
+        measured.answered[rows] += 1
+        measured.heard[rows] = self._world.cloud.round
+
+    def _emit(self, rows: Rows, received: Messages, trained: tuple[Any, ...], encode_s: Seconds,
+              answered: Messages) -> None:
+        """Emit the rows of a round in the order in which its events would have come."""
+        begin_s, end_s, steps, waits_s, losses = trained
+        busy_w, count, facts = self._busy_w[rows], rows.size, {"round": self._world.cloud.round, "who": rows}
+        computed = Block.of("compute", count, **facts, start_s=begin_s, end_s=end_s, steps=steps, wait_s=waits_s,
+                            loss=np.array(losses), joules=busy_w * (end_s - begin_s))
+        blocks = [self._rows("download", facts, received), computed, self._rows("upload", facts, answered)]
+        times_s = [received.here_s, end_s, answered.here_s]
+        if encode_s.any():  # all or none: the work is declared for all alike
+            blocks.insert(2, Block.of("encode", count, **facts, start_s=end_s, end_s=end_s + encode_s,
+                                      joules=busy_w * encode_s))
+            times_s.insert(2, end_s)
+        self._recorder.emit_all(blocks, np.argsort(np.concatenate(times_s), kind="stable"))
+
+    def _rows(self, kind: str, facts: dict[str, Any], sent: Messages) -> Block:
+        """Return the event rows of messages."""
+        topology, up, rows = self._world.topology, kind == "upload", facts["who"]
+        joules_per_byte, active_w = self._radios[rows, 0 if up else 1], self._radios[rows, 2]
+        control = 0 if up else int(sent.nbytes[0]) - int(sent.wires[0].sum()) - topology.message_header_bytes
+        return Block.of(kind, rows.size, **facts, peer=self._world.cloud_row, start_s=sent.ready_s, end_s=sent.here_s,
+                        values_bytes=sent.wires[:, 0], index_bytes=sent.wires[:, 1], scale_bytes=sent.wires[:, 2],
+                        control_bytes=control, header_bytes=topology.message_header_bytes,
+                        links=self._lanes[kind].hops[rows], proxy_bytes=sent.proxy_bytes,
+                        joules=joules_per_byte * sent.nbytes + active_w * (sent.sent_s - sent.ready_s))
+
+
+def _lanes(world: World) -> dict[str, Lane]:
+    """Return the lanes of a world whose rounds can be played in one go; none where they cannot."""
+    setup, topology = world.setup, world.topology
+    up, down = topology.up_route, topology.down_route
+    eventful = world.in_regions or world.fleet.presence or setup.tcp or setup.timeout_s is not None
+    if setup.one_by_one or eventful or world.policy.uplink.chunks or world.policy.downlink.chunks:
+        return {}
+    if not set(chain(*up)).isdisjoint(chain(*down)):  # each lane has a clock of its own
+        return {}
+    return {"upload": Lane(topology.links, up), "download": Lane(topology.links, down)}

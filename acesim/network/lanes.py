@@ -1,0 +1,168 @@
+"""Lanes: many transfers of one kind at once, from all starts to all ends in one go.
+
+A barrier sends to everybody, and everybody answers: nothing that happens meanwhile can change when those transfers
+end.  Where the links they share could never bind, each end is a closed form, and all of them one array expression;
+elsewhere `Flows` plays the starts in order of time.  Both give what transfers started one by one would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acesim.network.flows import Flows
+from acesim.network.groups import DONE
+from acesim.network.routes import Route, RouteTable
+from acesim.network.traces import LEAST_BYTES, ROUNDING, Capacity, Trace
+from acesim.scenario.errors import TraceError
+
+Seconds = NDArray[np.float64]
+Bytes = NDArray[np.float64]
+
+
+def binding(links: Sequence[Capacity], routes: Sequence[Route]) -> set[int]:
+    """Return the links that could bind if transfers over all these routes were under way at once.
+
+    >>> from acesim.network.traces import constant
+    >>> binding([constant(3.), constant(2.), constant(9.)], [(0, 2), (0, 2), (1, 2)])
+    {0}
+    """
+    flows = Flows(links)
+    for key, route in enumerate(routes):
+        flows.start(key, 1.0, route, 0.0)
+    return flows.binding
+
+
+class Closed:
+    """Capacities that repeat on grids of their own, side by side in flat arrays: `Trace.time_to_move` for many.
+
+    traces   one for each row; all repeat
+
+    >>> from acesim.network.traces import constant
+    >>> closed = Closed([constant(5.), Trace(1., np.array([2., 0., 4.]))])
+    >>> closed.time_to_move(np.array([0, 1]), np.array([10., 5.]), np.array([3., 0.]))
+    array([5.  , 2.75])
+    """
+
+    def __init__(self, traces: Sequence[Trace]) -> None:
+        lengths = [len(trace) for trace in traces]
+        self._rates = np.concatenate([trace.bytes_per_s for trace in traces])
+        self._passed = np.concatenate([trace.cumulative_bytes for trace in traces])
+        self._length = np.array(lengths)
+        self._rate_at = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        self._passed_at = self._rate_at + np.arange(len(traces))
+        self._step_s = np.array([trace.step_s for trace in traces])
+        self._period_s = self._length * self._step_s
+        self._total = np.array([trace.cumulative_bytes[-1] for trace in traces])
+        self._turns = max(lengths).bit_length()
+
+    def time_to_move(self, rows: NDArray[np.int64], nbytes: Bytes, start_s: Seconds) -> Seconds:
+        """Return when transfers over some rows have moved their bytes, all [F]."""
+        total, period_s = self._total[rows], self._period_s[rows]
+        period, before = self._place(rows, start_s)
+        target = before + nbytes
+        slack = DONE * nbytes + ROUNDING * target
+        whole = np.maximum(np.ceil((target - slack) / total) - 1, 0.0)
+        within_s = self._time_within(rows, target - whole * total, slack)
+        end_s = np.maximum(start_s, (period + whole) * period_s + within_s)
+        ends: Seconds = np.where(nbytes > 0, end_s, start_s)
+        return ends
+
+    def moved_bytes(self, rows: NDArray[np.int64], start_s: Seconds, end_s: Seconds) -> Bytes:
+        """Return the bytes that pass between two moments, all [F]."""
+        first, before = self._place(rows, start_s)
+        last, after = self._place(rows, end_s)
+        moved: Bytes = (last - first) * self._total[rows] + (after - before)
+        return moved
+
+    def _place(self, rows: NDArray[np.int64], time_s: Seconds) -> tuple[Bytes, Bytes]:
+        """Return (whole periods before a moment, bytes from the start of its period)."""
+        period = np.floor(time_s / self._period_s[rows])
+        within = time_s - period * self._period_s[rows]
+        step = np.minimum((within / self._step_s[rows]).astype(np.int64), self._length[rows] - 1)
+        past = within - step * self._step_s[rows]
+        return period, self._passed[self._passed_at[rows] + step] + self._rates[self._rate_at[rows] + step] * past
+
+    def _time_within(self, rows: NDArray[np.int64], nbytes: Bytes, slack: Bytes) -> Seconds:
+        """Return when `nbytes` have passed within a period that carries them, up to the slack."""
+        wanted = np.minimum(np.maximum(nbytes - slack, LEAST_BYTES), self._total[rows])
+        at, low, high = self._passed_at[rows], np.zeros_like(rows), self._length[rows].copy()
+        for _ in range(self._turns):  # halve: passed[low] < wanted <= passed[high]
+            middle = (low + high) >> 1
+            short = self._passed[at + middle] < wanted
+            low, high = np.where(short, middle, low), np.where(short, high, middle)
+        step_s = self._step_s[rows]
+        past = (nbytes - self._passed[at + low]) / self._rates[self._rate_at[rows] + low]
+        ends: Seconds = low * step_s + np.minimum(np.maximum(past, 0.0), step_s)
+        return ends
+
+
+class Lane:
+    """Routes that transfers of one kind take.
+
+    links    capacity of each link of the network
+    routes   [F]; transfers are named by their place in it
+    hops     int64 [F], links on each route
+
+    Several calls of `carry` never overlap: each begins when all transfers of the one before have ended.
+    """
+
+    def __init__(self, links: Sequence[Capacity], routes: Sequence[Route]) -> None:
+        self._routes = routes
+        self._flows = Flows(links)
+        self._closed = self._apart(links)
+        self._moved = np.zeros(len(links))
+        self.hops = np.array([len(route) for route in routes])
+        longest = int(self.hops.max())
+        self._over = np.array([(*route, *[len(links)] * (longest - len(route))) for route in routes])
+
+    def _apart(self, links: Sequence[Capacity]) -> Closed | None:
+        """Return the closed form, where no link couples the transfers even if all are under way at once."""
+        if binding(links, self._routes):
+            return None
+        table = RouteTable(links)
+        capacities = [table.capacities[table.row(route)] for route in self._routes]
+        traces = [each for each in capacities if isinstance(each, Trace) and each.end == "loop"]
+        return Closed(traces) if len(traces) == len(capacities) else None
+
+    @property
+    def free(self) -> bool:
+        """Is every transfer alone on its route, whatever the others do?"""
+        return self._closed is not None
+
+    def carry(self, rows: NDArray[np.int64], nbytes: Bytes, start_s: Seconds) -> Seconds:
+        """Return when transfers over routes `rows` end that start at `start_s`, all [F]; no row twice."""
+        if self._closed is None:
+            return self._played(rows, nbytes, start_s)
+        end_s = self._closed.time_to_move(rows, nbytes, start_s)
+        self._moved += self.per_link(rows, self._closed.moved_bytes(rows, start_s, end_s))
+        return end_s
+
+    def per_link(self, rows: NDArray[np.int64], nbytes: Bytes) -> Bytes:
+        """Return what each link carries when these routes carry `nbytes` [F], float64 [links]."""
+        over = self._over[rows]
+        weights = np.repeat(nbytes, over.shape[1])
+        return np.bincount(over.ravel(), weights, minlength=len(self._moved) + 1)[:-1].astype(np.float64)
+
+    def _played(self, rows: NDArray[np.int64], nbytes: Bytes, start_s: Seconds) -> Seconds:
+        flows, ends = self._flows, dict.fromkeys(rows.tolist(), math.nan)
+        starts = sorted(zip(start_s.tolist(), rows.tolist(), nbytes.tolist(), strict=True), reverse=True)
+        while starts or len(flows):
+            next_s = flows.next_finish()
+            if starts and starts[-1][0] <= next_s:
+                time_s, row, size = starts.pop()
+                flows.start(row, size, self._routes[row], time_s)
+                continue
+            if next_s == math.inf:
+                raise TraceError("network", None, "a transfer never ends; give its links a rate above zero")
+            for row in flows.advance(next_s):
+                ends[row] = next_s
+        return np.array([ends[row] for row in rows.tolist()])
+
+    @property
+    def moved_bytes_per_link(self) -> NDArray[np.float64]:
+        """Integral of all rates over each link, float64 [links]."""
+        return self._moved + self._flows.moved_bytes_per_link
