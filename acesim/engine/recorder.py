@@ -120,7 +120,7 @@ class Recorder:
         round_number, row = max(world.cloud.round, 0), world.cloud.row
         scores = task.evaluate_each([worker.model for worker in world.workers]) if alone \
             else task.evaluate(world.cloud.model)
-        if not math.isfinite(scores.loss_nats):
+        if scores.scored and not math.isfinite(scores.loss_nats):
             raise PolicyError(f"epoch {progress.epoch:.2f}: loss is {scores.loss_nats}; lower the learning rate")
         drift = world.measured.drift[np.isfinite(world.measured.drift)]
         self.emit(Event("figure", round_number, row, -1, now_s, now_s, name="drift",

@@ -13,6 +13,7 @@ import numpy as np
 from acesim.learning import corpus, ngrams, plugins
 from acesim.learning.classification import ImageClassification
 from acesim.learning.contract import STEPS_PER_BLOCK, Array, Draws, Ids, Scores, Task, bounded_exp, mean_of
+from acesim.learning.idle import NetworkOnly
 from acesim.learning.transformer import Transformer
 from acesim.scenario.errors import Problem, ScenarioError
 from acesim.scenario.streams import stream
@@ -248,5 +249,6 @@ class Quadratic:
 
 
 KINDS: Mapping[str, Callable[[Any, Sequence[str], int], Task]] = MappingProxyType({
-    "language-model": LanguageModel, "image-classification": ImageClassification, "quadratic": Quadratic})
+    "language-model": LanguageModel, "image-classification": ImageClassification, "quadratic": Quadratic,
+    "network-only": NetworkOnly})
 """The tasks that come with acesim."""

@@ -6,7 +6,7 @@ Every recipe takes what it may know of the model and its own parameters, and giv
 from __future__ import annotations
 
 from acesim.aggregators import Outer
-from acesim.compressors import Dense, ErrorFeedback, Grouped, TopK, Uniform, buckets
+from acesim.compressors import Dense, ErrorFeedback, Grouped, Silent, TopK, Uniform, buckets
 from acesim.learning.local import GradientStep, LocalSteps
 from acesim.learning.optimizers import SGD, AdamW, LearningRate
 from acesim.schedules import AceSchedule, Attention, Fixed
@@ -97,6 +97,22 @@ def uniform_quantised(info: ModelInfo, bits: int = 4) -> TreePolicy:
     return TreePolicy(GradientStep(), uplink, server_rule(info), Dense(), Fixed())
 
 
+def given_bytes(info: ModelInfo, megabytes_up: float | None = None, megabytes_down: float | None = None,
+                local_steps: int = 1, fraction: float = 1.0, quorum: float = 1.0,
+                tree: str = "star") -> TreePolicy:
+    """So many bytes each way and nothing else: what would a system of these sizes cost on this network?
+
+    megabytes_up, megabytes_down   of every worker's messages, header apart (10^6 bytes); None: the whole model in fp32
+    local_steps, fraction, quorum  as of any schedule
+    tree                           "star" or "regions"
+    Nothing is learned from it: use it with `task: {kind: network-only}`.
+    """
+    up, down = (Silent(4.0 if megabytes is None else megabytes * 1e6 / info.nominal_size)
+                for megabytes in (megabytes_up, megabytes_down))
+    return TreePolicy(GradientStep(), up, server_rule(info), down,
+                      Fixed(local_steps=local_steps, fraction=fraction, quorum=quorum), tree)
+
+
 def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: float = 1.0, alpha: float = 0.5,
              gamma: float = 1.0, top_p: float = 0.0, deadline_s: float | None = None, attention: bool = True,
              warm_up: int = 2, tree: str = "regions") -> TreePolicy:
@@ -125,6 +141,7 @@ RECIPES = {
     "fedavg": fedavg,
     "full-sync": full_sync,
     "full-sync-optimised": full_sync_optimised,
+    "given-bytes": given_bytes,
     "local-only": local_only,
     "top-k": top_k,
     "uniform-quantised": uniform_quantised,

@@ -149,6 +149,15 @@ class QuadraticTask(Counted, Fact):
     optimizer: OptimizerSpec = OptimizerSpec()
 
 
+class NetworkOnlyTask(Counted, Fact):
+    """Nothing is learned; policies say how many bytes go up and down (`given-bytes`, or any other's formula)."""
+
+    kind: Literal["network-only"] = "network-only"
+    batch_size: Positive = 1
+    steps_per_epoch: Positive = 24
+    optimizer: OptimizerSpec = OptimizerSpec()
+
+
 # ---- classification
 
 class ClassData(Fact):
@@ -330,5 +339,6 @@ class PluginTask(Counted, Fact):
 
 
 Task = Annotated[Annotated[LanguageModelTask, Tag("language-model")] | Annotated[ImageTask, Tag("image-classification")]
-                 | Annotated[QuadraticTask, Tag("quadratic")] | Annotated[PluginTask, Tag("plugin")],
+                 | Annotated[QuadraticTask, Tag("quadratic")] | Annotated[NetworkOnlyTask, Tag("network-only")]
+                 | Annotated[PluginTask, Tag("plugin")],
                  _tagged("language-model")]

@@ -60,6 +60,7 @@ COMPRESSORS = [
     (ErrorFeedback(Uniform(2, SIZES), 0.9), None, 63 + 24),
     (ErrorFeedback(Grouped(SIZES)), Budget(300.0, np.ones(6, np.float32)), None),
     (Silent(), None, 0),
+    (Silent(0.7), None, 175),
 ]
 NAMES = [f"{number}-{type(compressor).__name__}" for number, (compressor, _, _) in enumerate(COMPRESSORS)]
 every = pytest.mark.parametrize(("compressor", "level", "nbytes"), COMPRESSORS, ids=NAMES)

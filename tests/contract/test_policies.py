@@ -25,7 +25,9 @@ def test_the_loss_falls_on_a_parabola(name):
     played = play(small_setup(name, epochs=4))
     first, last = played.metrics[0], played.metrics[-1]
     # Alone, every worker falls into its own bowl, whose bottom lies a little off the common one.
-    assert last.loss_nats < (0.85 if name == "local-only" else 0.7) * first.loss_nats
+    # Given bytes carry nothing, so nothing is learned from them.
+    fallen = {"local-only": 0.85, "given-bytes": 1.001}.get(name, 0.7)
+    assert last.loss_nats < fallen * first.loss_nats
     assert last.epoch == 4.0
     assert last.time_s > 0
 
