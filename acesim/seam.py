@@ -82,14 +82,16 @@ class Payload(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Declared work of a part per entry of the vector it handles, charged to the simulated device.
+    """Declared work of a part, charged to the simulated device.
 
-    bytes   moved to and from memory per entry
-    flops   floating point operations per entry
+    bytes      moved to and from memory per entry of the vector it handles
+    flops      floating point operations per entry
+    launches   of kernels, however many entries there are; each chunk of a payload has its own
     """
 
     bytes: float = 0.0
     flops: float = 0.0
+    launches: float = 0.0
 
 
 class Update(NamedTuple):

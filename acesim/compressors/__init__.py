@@ -8,9 +8,10 @@ from acesim.compressors.knapsack import solve_exact, solve_greedy, solve_uniform
 from acesim.compressors.menu import DEFAULT_MENU
 from acesim.compressors.qsgd import QSGD
 from acesim.compressors.silent import Silent
+from acesim.compressors.sketch import CountSketch
 from acesim.compressors.topk import TopK
 from acesim.compressors.uniform import Uniform
 from acesim.seam import Budget
 
-__all__ = ["DEFAULT_MENU", "QSGD", "Budget", "CompressorBase", "Dense", "ErrorFeedback", "Grouped", "Silent",
-           "TopK", "Uniform", "buckets", "solve_exact", "solve_greedy", "solve_uniform"]
+__all__ = ["DEFAULT_MENU", "QSGD", "Budget", "CompressorBase", "CountSketch", "Dense", "ErrorFeedback", "Grouped",
+           "Silent", "TopK", "Uniform", "buckets", "solve_exact", "solve_greedy", "solve_uniform"]

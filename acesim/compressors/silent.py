@@ -19,7 +19,7 @@ class Silent(CompressorBase):
 
     bytes_per_entry   of padding, >= 0; a payload's are rounded to whole bytes
 
-    Linear; not contractive, since it takes nothing off the vector: under error feedback the residual would
+    Not contractive, since it takes nothing off the vector: under error feedback the residual would
     only grow.
 
     body     how many bytes of padding

@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from acesim.compressors import DEFAULT_MENU, QSGD, Dense, ErrorFeedback, Grouped, Silent, TopK, Uniform
+from acesim.compressors import DEFAULT_MENU, QSGD, CountSketch, Dense, ErrorFeedback, Grouped, Silent, TopK, Uniform
 from acesim.scenario.streams import stream
 
 MEMBERS = [Dense("bf16"), TopK(0.01, "packed"), Uniform(4), QSGD(7), Silent()]
 VARIANTS = [Dense(), Dense("fp16"), TopK(0.01), TopK(0.3, "auto"), Uniform("sign"), Uniform(2), QSGD(15),
-            ErrorFeedback(Uniform(8))]
+            ErrorFeedback(Uniform(8)), CountSketch(1, ratio=0.01, hashing="fold")]
 
 
 def vector(size):

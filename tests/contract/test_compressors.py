@@ -12,6 +12,7 @@ from acesim.compressors import (
     DEFAULT_MENU,
     QSGD,
     Budget,
+    CountSketch,
     Dense,
     ErrorFeedback,
     Grouped,
@@ -59,6 +60,10 @@ COMPRESSORS = [
     (ErrorFeedback(TopK(0.1)), None, 8 * 25),
     (ErrorFeedback(Uniform(2, SIZES), 0.9), None, 63 + 24),
     (ErrorFeedback(Grouped(SIZES)), Budget(300.0, np.ones(6, np.float32)), None),
+    (CountSketch(3, ratio=0.3), None, 4 * 3 * 25),
+    (CountSketch(5, ratio=0.01), None, 4 * 5 * 1),
+    (CountSketch(3, columns=40, blocks=4), None, 4 * 3 * 40),
+    (CountSketch(1, ratio=1.0, hashing="fold"), None, 4 * P),
     (Silent(), None, 0),
     (Silent(0.7), None, 175),
 ]
@@ -205,11 +210,14 @@ def test_lossless_is_kept(compressor, level, nbytes):
 
 @every
 def test_linear_is_kept(compressor, level, nbytes):
-    if not compressor.linear or isinstance(compressor, Silent):
+    """The body of a weighted sum is the weighted sum of the bodies, float32 arrays, but for P roundings an entry."""
+    if not compressor.linear:
         return
-    bodies = [encoded(compressor, level, vector(seed))[0].body for seed in (0, 1)]
-    np.testing.assert_array_equal(compressor.decode(bodies[0] + bodies[1], P),
-                                  compressor.decode(bodies[0], P) + compressor.decode(bodies[1], P))
+    first, second = vector(0), vector(1)
+    bodies = [encoded(compressor, level, each)[0].body for each in (first, second, first + np.float32(0.5) * second)]
+    assert {body.dtype for body in bodies} == {np.dtype(np.float32)}
+    slack = P * np.finfo(np.float32).eps * float(np.abs(first).sum() + np.abs(second).sum())
+    np.testing.assert_allclose(bodies[0] + np.float32(0.5) * bodies[1], bodies[2], rtol=0, atol=slack)
 
 
 @every
