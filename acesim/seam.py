@@ -57,12 +57,17 @@ class Wire(NamedTuple):
 class Chunk(NamedTuple):
     """A part of a payload that may leave before the backward pass has ended.
 
+    Every chunk is a call of the encoder (and of the decoder) and a transfer of its own: it pays the launches of
+    `Work`, a message header, and the start-up of a message.
+
     share      of the payload's bytes, in (0, 1]; the shares of a payload sum to 1
     ready_at   fraction of the backward pass after which the part can be encoded, in [0, 1]
+    entries    share of the vector that it encodes; None: as of the bytes
     """
 
     share: float
     ready_at: float
+    entries: float | None = None
 
 
 class Payload(NamedTuple):

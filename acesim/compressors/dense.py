@@ -70,7 +70,7 @@ class Dense(CompressorBase):
         """fp32: none, the vector leaves as it lies; else a pass that reads 4 bytes and writes 2, or back."""
         if self.lossless:
             return Work(), Work()
-        return Work(bytes=6.0, flops=3.0), Work(bytes=6.0, flops=1.0)
+        return Work(bytes=6.0, flops=3.0, launches=1.0), Work(bytes=6.0, flops=1.0, launches=1.0)
 
     @property
     def _entry_bytes(self) -> int:
@@ -112,7 +112,7 @@ def buckets(nominal_shapes: Shapes, bytes_per_entry: int, bucket_bytes: float) -
     source            Li et al. 2020, PyTorch Distributed, arXiv:2006.15704. Differs: no smaller first bucket.
 
     >>> buckets(((2,), (1,), (1,)), 4, 8)
-    (Chunk(share=0.5, ready_at=0.5), Chunk(share=0.5, ready_at=1.0))
+    (Chunk(share=0.5, ready_at=0.5, entries=None), Chunk(share=0.5, ready_at=1.0, entries=None))
     """
     total = size_of(nominal_shapes)
     if total <= 0 or bytes_per_entry <= 0 or not bucket_bytes > 0:

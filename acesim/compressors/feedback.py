@@ -90,7 +90,8 @@ class ErrorFeedback(CompressorBase):
         """Encoding adds to the inner work a decode, a pass that reads vector and residual and writes their
         sum (12 bytes), and a pass that reads sum and decoded and writes the residual (12 bytes)."""
         encoding, decoding = self.inner.declared()
-        return Work(encoding.bytes + decoding.bytes + 24.0, encoding.flops + decoding.flops + 3.0), decoding
+        both = encoding.launches + decoding.launches
+        return Work(encoding.bytes + decoding.bytes + 24.0, encoding.flops + decoding.flops + 3.0, both + 2.0), decoding
 
     def memory_bytes(self, size: int) -> int:
         """Return 4 bytes an entry and the inner compressor's memory."""

@@ -91,9 +91,9 @@ class QSGD(CompressorBase):
 
     def declared(self) -> tuple[Work, Work]:
         """Encoding reads the vector twice (norms, rounding), draws a number an entry (about 10 operations),
-        and writes codes; decoding reads codes and writes entries."""
+        and writes codes; decoding reads codes and writes entries.  Norms, draws, rounding: three launches."""
         code = code_bits(self.levels) / 8
-        return Work(bytes=8.0 + code, flops=18.0), Work(bytes=4.0 + code, flops=1.0)
+        return Work(8.0 + code, 18.0, launches=3.0), Work(4.0 + code, 1.0, launches=1.0)
 
     def _levels_of(self, level: Any) -> int:
         levels = self.levels if level is None else level

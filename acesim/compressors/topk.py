@@ -95,8 +95,9 @@ class TopK(CompressorBase):
 
     def declared(self) -> tuple[Work, Work]:
         """Encoding reads the vector three times (sample and magnitudes, threshold, gathering) and writes 8
-        bytes for each kept entry; decoding writes zeros, then reads 8 and writes 4 bytes for each."""
-        return Work(bytes=12.0 + 8.0 * self.ratio, flops=3.0), Work(bytes=4.0 + 12.0 * self.ratio)
+        bytes for each kept entry; decoding writes zeros, then reads 8 and writes 4 bytes for each.
+        A launch for every pass."""
+        return Work(12.0 + 8.0 * self.ratio, 3.0, launches=3.0), Work(4.0 + 12.0 * self.ratio, launches=2.0)
 
     def _ratio_of(self, level: Any) -> float:
         ratio = self.ratio if level is None else level

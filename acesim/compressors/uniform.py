@@ -98,7 +98,7 @@ class Uniform(CompressorBase):
         """Encoding reads the vector for square, magnitude and their sums, reads it again, and writes codes;
         decoding reads codes and writes entries."""
         code = self._width(self.bits) / 8
-        return Work(bytes=8.0 + code, flops=8.0), Work(bytes=4.0 + code, flops=1.0)
+        return Work(8.0 + code, 8.0, launches=2.0), Work(4.0 + code, 1.0, launches=1.0)
 
     def _width(self, bits: Any) -> int:
         if bits == "sign" or (not isinstance(bits, str) and bits == 1):

@@ -70,6 +70,7 @@ class Lockstep:
         devices, self._radios = world.fleet.devices, np.array(world.fleet.radios)
         self._byte_s = np.array([1 / device.memory_bytes_per_s for device in devices])
         self._flop_s = np.array([1 / device.flops_per_s for device in devices])
+        self._launch_s = np.array([device.launch_s for device in devices])
         self._busy_w = np.array([device.busy_w - device.idle_w for device in devices])
 
     def fits(self, plan: Plan) -> bool:
@@ -117,7 +118,7 @@ class Lockstep:
         """Return the simulated time of declared work on one nominal model [n]."""
         entries = self._world.setup.info.nominal_size
         each: Seconds = work.bytes * self._byte_s[rows] + work.flops * self._flop_s[rows]
-        return entries * each
+        return work.launches * self._launch_s[rows] + entries * each
 
     def _trained(self, plan: Plan, rows: Rows, order: Rows) -> tuple[list[Result], list[Payload]]:
         """Fetch and encode the participants' results in the order in which they end; return both by row."""
@@ -139,7 +140,7 @@ class Lockstep:
         wires = self._sizes(policy.uplink if up else policy.downlink, payloads, senders)
         nbytes = wires.sum(axis=1) + float(control + topology.message_header_bytes)
         self._ledger.hand_all(self._lanes[kind].per_link(rows, nbytes))
-        sent_s = self._lanes[kind].carry(rows, nbytes, ready_s)
+        sent_s = self._lanes[kind].carry(rows, nbytes, ready_s + topology.message_startup_s)
         latency_s = topology.up_latency_s if up else topology.down_latency_s
         proxy_bytes = np.array([payload.nbytes for payload in payloads])
         return Messages(wires, proxy_bytes, nbytes, ready_s, sent_s, sent_s + latency_s[rows])
@@ -177,7 +178,7 @@ class Lockstep:
         spans_s = end_s - begin_s
         progress.steps += int(steps.sum())
         progress.slowest_s = max(progress.slowest_s, float(spans_s.max()))
-        flow_s = answered.sent_s - answered.ready_s
+        flow_s = answered.sent_s - (answered.ready_s + self._world.topology.message_startup_s)
         rate = np.divide(answered.nbytes, flow_s, out=np.full(rows.size, np.nan), where=flow_s > 0)
         for known, new in ((measured.bandwidth_bytes_per_s, rate), (measured.compute_s, spans_s / steps),
                            (measured.round_time_s, answered.here_s - now_s)):

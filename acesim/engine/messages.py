@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Message:
     wire, control, header   its nominal bytes
     route, latency_s   links to cross, one-way latency
     parts              [(ready_s, bytes)] in order; bytes leave when they are ready and those before them have left
+    startup_s          that every part takes before its first byte
     result             down: the model the receiver will hold
     weight             up: of the sender in the mean
     batches            up: fingerprint of the data behind it
@@ -40,6 +41,7 @@ class Message:
     route: tuple[int, ...]
     latency_s: float
     parts: list[tuple[float, float]]
+    startup_s: float = 0.0
     weight: float = 0.0
     result: Vector | None = None
     batches: int = 0
@@ -68,7 +70,8 @@ class Carrier:
     """Turns messages into flows and flows into arrivals.
 
     A message is one connection: its parts leave in order, and whatever is ready when the line falls free leaves as one
-    flow, so the number of flows does not grow with the number of buckets.
+    flow, so the number of flows does not grow with the number of buckets.  Each part's start-up is waited for before:
+    on a link of one's own and of constant rate the last byte then leaves when it would if they left one by one.
     """
 
     def __init__(self, flows: Transport, agenda: Agenda, ledger: Ledger) -> None:
@@ -93,15 +96,21 @@ class Carrier:
         else:
             self.messages[key].ticket = self._agenda.at(ready_s, "launch", key)
 
-    def launch(self, key: int) -> None:
-        """Start a flow with all parts that are ready by now."""
+    def launch(self, key: int, count: int = 0) -> None:
+        """Start a flow with all parts that are ready by now; count: those whose start-ups have been waited for."""
         message, now_s = self.messages[key], self._agenda.now_s
-        nbytes = 0.0
-        while message.next_part < len(message.parts) and message.parts[message.next_part][0] <= now_s:
-            nbytes += message.parts[message.next_part][1]
-            message.next_part += 1
         if np.isnan(message.start_s):
             message.start_s = now_s
+        if not count:
+            waiting = message.parts[message.next_part :]
+            count = sum(1 for _ in takewhile(lambda part: part[0] <= now_s, waiting))
+            if message.startup_s:
+                message.ticket = self._agenda.at(now_s + count * message.startup_s, "launch", key, count)
+                return
+        nbytes = 0.0
+        for _ in range(count):
+            nbytes += message.parts[message.next_part][1]
+            message.next_part += 1
         message.flow_start_s, message.flow_bytes = now_s, nbytes
         self._sizes[key] = nbytes
         self._ledger.hand(nbytes, message.route)
@@ -166,21 +175,32 @@ class Carrier:
         return left
 
 
-def parts(payload: Payload, nbytes: float, end_s: float, backward_s: float,
-          encode_s: float) -> list[tuple[float, float]]:
+def parts(payload: Payload, nbytes: float, header: int, end_s: float, backward_s: float, encode_s: float,
+          launch_s: float = 0.0) -> list[tuple[float, float]]:
     """Return when which bytes of a message may leave: [(ready_s, bytes)].
 
-    A chunk is ready once the backward pass has reached it and the encoder has worked it and all before it off.
+    The encoder works on the device that computes the gradients: when the backward pass has reached a chunk, it is
+    encoded, and only then the pass goes on.  So encoding ends with all of it behind `end_s`, whatever the chunks, but
+    for a launch of each; Shi et al. 2020 (OMGS-SGD) reckon alike.
+
+    nbytes     of payload and control; header: of each chunk
+    end_s, backward_s   when the pass would end without encoding, and how long it takes
+    encode_s, launch_s  of all entries; of every chunk
 
     >>> from acesim.seam import Chunk
-    >>> parts(Payload(None, 8, (Chunk(.5, .5), Chunk(.5, 1.))), 8., 10., 4., 1.)
-    [(8.5, 4.0), (10.5, 4.0)]
+    >>> parts(Payload(None, 8, (Chunk(.5, .5), Chunk(.5, 1.))), 8., 0, 10., 4., 1.)
+    [(8.5, 4.0), (11.0, 4.0)]
     """
     if not payload.chunks:
-        return [(end_s + encode_s, nbytes)]
+        return [(end_s + launch_s + encode_s, header + nbytes)]
     found: list[tuple[float, float]] = []
-    free_s = -math.inf
+    worked_s = 0.0
     for chunk in payload.chunks:
-        free_s = max(free_s, end_s - backward_s * (1 - chunk.ready_at)) + encode_s * chunk.share
-        found.append((free_s, nbytes * chunk.share))
+        worked_s += launch_s + encode_s * (chunk.share if chunk.entries is None else chunk.entries)
+        found.append((end_s - backward_s * (1 - chunk.ready_at) + worked_s, header + nbytes * chunk.share))
     return found
+
+
+def calls(payload: Payload) -> int:
+    """Return how often encoder and decoder are called for a payload: once a chunk."""
+    return max(1, len(payload.chunks))

@@ -19,7 +19,7 @@ from acesim.engine.churn import Churn
 from acesim.engine.cohort import Cohort, Job, Result
 from acesim.engine.ledger import Ledger, check_payload
 from acesim.engine.lockstep import Answer, Download, Lockstep
-from acesim.engine.messages import Carrier, Message, parts
+from acesim.engine.messages import Carrier, Message, calls, parts
 from acesim.engine.plans import check_plan
 from acesim.engine.prints import TrainingPrint
 from acesim.engine.recorder import Recorder
@@ -111,9 +111,10 @@ class Simulation:
         self.ledger.check(self.moved_bytes_per_link, self.carrier.in_flight(), self.setup.topology.link_names)
         self.recorder.evaluate(self.agenda.now_s, alone)
 
-    def _work_s(self, row: int, work: Work) -> float:
-        """Return the simulated time of declared work on one nominal model."""
-        return self.setup.fleet.work_s(row, work, self.setup.info.nominal_size)
+    def _work_s(self, row: int, work: Work, calls: int = 1) -> float:
+        """Return the simulated time of declared work on one nominal model, in so many calls."""
+        return calls * self.setup.fleet.launch_s(row, work) + self.setup.fleet.work_s(row, work,
+                                                                                       self.setup.info.nominal_size)
 
     def _wire(self, sender: int, compressor: Compressor, payload: Payload) -> Wire:
         """Return a payload's nominal bytes, after checking its own count."""
@@ -209,9 +210,10 @@ class Simulation:
         world, up = self.world, sender < receiver
         route, latency_s = world.route_up(sender) if up else world.route_down(receiver)
         round_number = world.workers[sender].round if world.is_worker(sender) else world.servers[sender].round
+        header = calls(payload) * world.topology.message_header_bytes
         return Message("up" if up else "down", sender, receiver, round_number, version, payload,
-                       self._wire(sender, compressor, payload), 0, world.topology.message_header_bytes, route,
-                       latency_s, [])
+                       self._wire(sender, compressor, payload), 0, header, route, latency_s, [],
+                       world.topology.message_startup_s)
 
     def _close_round(self, server: Server) -> None:
         """Aggregate the inbox: the cloud takes a step and opens the next round, a region answers upward."""
@@ -259,7 +261,7 @@ class Simulation:
         payload, region.encoder = uplink.encode(mean, level, region.rng, region.encoder)
         message = self._message(region.row, self.world.cloud.row, payload, uplink, min(each.version for each in inbox))
         message.weight, message.batches = sum(each.weight for each in inbox), self.print.of_region(inbox)
-        ready_s = region.occupy(now_s, self._work_s(region.row, uplink.work("encode")))
+        ready_s = region.occupy(now_s, self._work_s(region.row, uplink.work("encode"), calls(payload)))
         message.parts = [(ready_s, float(message.nbytes))]
         self.recorder.aggregation(region.row, region.round, now_s, ready_s)
         self.carrier.send(message)
@@ -270,7 +272,8 @@ class Simulation:
         """Decode a message, and let its receiver act when that is done."""
         now_s, receiver, down = self.agenda.now_s, message.receiver, message.kind == "down"
         self.recorder.message(message, now_s)
-        work_s = self._work_s(receiver, (self.policy.downlink if down else self.policy.uplink).work("decode"))
+        decoding = (self.policy.downlink if down else self.policy.uplink).work("decode")
+        work_s = self._work_s(receiver, decoding, calls(message.payload))
         if self.world.is_worker(receiver):
             worker = self.world.workers[receiver]
             worker.model, worker.version = message.received, message.version
@@ -370,10 +373,12 @@ class Simulation:
         payload, worker.encoder = uplink.encode(result.update, level, worker.rng, worker.encoder)
         message = self._message(row, self.world.parent(row), payload, uplink, worker.version)
         message.weight, message.batches = float(plan.weights[row]), result.batches
-        encode_s = self._work_s(row, uplink.work("encode"))
-        message.parts = parts(payload, float(message.nbytes), end_s, backward_s, encode_s)
+        work, count = uplink.work("encode"), calls(payload)
+        encode_s, launch_s = self._work_s(row, work, 0), self.setup.fleet.launch_s(row, work)
+        message.parts = parts(payload, float(message.nbytes - message.header), message.header // count, end_s, backward_s, encode_s,
+                              launch_s)
         worker.phase = "sending"
-        self.recorder.encoding(row, end_s, encode_s)
+        self.recorder.encoding(row, end_s, encode_s + count * launch_s)
         self.carrier.send(message)
         worker.message = message.key
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FIELDS = {"flops_per_s": "flops_per_s", "memory_bytes": "memory_bytes",
            "memory_bandwidth_bytes_per_s": "memory_bytes_per_s", "network_bytes_per_s": "network_bytes_per_s",
-           "idle_w": "idle_w", "busy_w": "busy_w"}
+           "idle_w": "idle_w", "busy_w": "busy_w", "launch_s": "launch_s"}
 """What a figure of a scenario is called in a profile."""
 OWN_JITTER = 0.05  # of a device that is like no profile: what most have
 
@@ -34,6 +34,7 @@ class Device:
     network_bytes_per_s  of its network card
     idle_w, busy_w       power of the whole device
     jitter               standard deviation over mean of the time of a step (log-normal)
+    launch_s             to launch a kernel, beside what it does; 0 unless the scenario says otherwise
     flops_low, flops_high   between which flops_per_s may well lie; NaN where unknown
     """
 
@@ -50,6 +51,7 @@ class Device:
     confidence: str
     flops_low: float = math.nan
     flops_high: float = math.nan
+    launch_s: float = 0.0
 
 
 @lru_cache(maxsize=1)

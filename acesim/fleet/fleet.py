@@ -114,6 +114,10 @@ class Fleet:
         device = self.devices[who]
         return entries * (work.bytes / device.memory_bytes_per_s + work.flops / device.flops_per_s)
 
+    def launch_s(self, who: int, work: Work) -> float:
+        """Return the time that one call of declared work takes beside, however many entries it handles."""
+        return work.launches * self.devices[who].launch_s
+
 
 @lru_cache(maxsize=4096)
 def _jitter(seed: int, worker: int, block: int, spread: float) -> NDArray[np.float64]:

@@ -43,7 +43,7 @@ class Topology:
     region_up, region_down     [R] between a region's server and the cloud server
     *_latency_s                [W] or [R] of these routes
     up_mean_bytes_per_s, down_mean_bytes_per_s   [W] mean rates of the workers' own links
-    message_header_bytes       of every message
+    message_header_bytes, message_startup_s   of every message, and of every chunk of one
     """
 
     links: tuple[Trace, ...]
@@ -66,6 +66,7 @@ class Topology:
     up_mean_bytes_per_s: NDArray[np.float64]
     down_mean_bytes_per_s: NDArray[np.float64]
     message_header_bytes: int
+    message_startup_s: float = 0.0
 
     @property
     def workers(self) -> int:
@@ -135,7 +136,7 @@ def build(groups: Sequence[WorkerGroup], network_spec: NetworkSpec, seed: int) -
     return Topology(
         links=tuple(links), link_names=tuple(link_names), worker_names=names,
         regions=network_spec.regions + 1, region_of=region_of,
-        message_header_bytes=network_spec.message_header_bytes,
+        message_header_bytes=network_spec.message_header_bytes, message_startup_s=network_spec.message_startup_s,
         up_to_region=up, down_from_region=down,
         region_up=backbone.region_up, region_down=backbone.region_down,
         up_route=tuple(_joined(route, backbone.region_up[region])

@@ -14,7 +14,10 @@ _Positive = Annotated[float, Field(gt=0)]
 
 
 class DeviceFacts(Fact):
-    """The figures of a device; None: those of the profile it is like (see acesim.fleet.devices.Device)."""
+    """The figures of a device; None: those of the profile it is like (see acesim.fleet.devices.Device).
+
+    launch_s   None: the profile's, or no time where it is like nothing
+    """
 
     flops_per_s: _Positive | None = None
     memory_bytes: _Positive | None = None
@@ -22,6 +25,7 @@ class DeviceFacts(Fact):
     network_bytes_per_s: _Positive | None = None
     idle_w: float | None = None
     busy_w: float | None = None
+    launch_s: Annotated[float, Field(ge=0)] | None = None
 
 
 class DeviceSpec(DeviceFacts):
@@ -35,7 +39,7 @@ class DeviceSpec(DeviceFacts):
 
     @model_validator(mode="after")
     def _whole(self) -> DeviceSpec:
-        missing = [name for name in DeviceFacts.model_fields if getattr(self, name) is None]
+        missing = [name for name in DeviceFacts.model_fields if name != "launch_s" and getattr(self, name) is None]
         if self.like is None and missing:
             keys = ", ".join(str(DeviceFacts.model_fields[name].alias) for name in missing)
             raise ValueError(f"says nothing of {keys}; give them, or like: rk3588 (`acesim devices`)")

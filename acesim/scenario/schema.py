@@ -232,6 +232,8 @@ class NetworkSpec(Fact):
     region_downlink   None: as region_uplink
     fabric            the data centre's own network, each way
     transport         fluid, tcp, or a mapping of kind tcp and its parameters
+    message_header    bytes of every message, and of every chunk of one
+    message_startup   time that every message, and every chunk of one, takes on its way before its first byte
     trace_step        generated rates are constant this long, and repeat after trace_period
     correlation       of the noise behind the generated rates of a region's workers: 0 each for itself, 1 all alike
     cross_traffic     mean share of the regions' links and of cells that other people's traffic takes; it fluctuates
@@ -246,6 +248,7 @@ class NetworkSpec(Fact):
     fabric_bytes_per_s: float = from_mbps(100_000)
     transport: Transport = "fluid"
     message_header_bytes: int = 64
+    message_startup_s: float = 0.0
     trace_step_s: Annotated[float, Field(gt=0)] = 1.0
     trace_period_s: Annotated[float, Field(gt=0)] = 1024.0
     correlation: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0

@@ -65,6 +65,15 @@ def test_work_that_queues_at_the_server():
                           worker_device=hand_device(900.0), rounds=3)))
 
 
+def test_launches_and_start_ups():
+    """A quarter of a second to launch a kernel, and half a second before the first byte of a message."""
+    policy = TreePolicy(GradientStep(), ErrorFeedback(TopK(0.5)), Outer(SGD(), RATE), Dense("bf16"), Fixed())
+    slow = replace(hand_device(900.0), launch_s=0.25)
+    setup = hand_setup(policy, up=[500, 125, 600], down=[1000, 250, 900], step_s=[2, 1, 3], latency_s=[0.25, 0.5, 0.1],
+                       cloud_device=slow, worker_device=slow, rounds=3)
+    same(*both(replace(setup, topology=replace(setup.topology, message_startup_s=0.5))))
+
+
 def test_stragglers_and_slow_phases():
     compute = {"stragglers": {"spread": 0.4, "share": 0.2},
                "slow_phases": {"factor": 3, "every": "2 min", "last": "60 s"}}

@@ -1,6 +1,6 @@
 """Whole timelines against numbers reckoned by hand: constant links, no jitter, messages of 4 x 100 + 100 bytes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -174,41 +174,75 @@ def test_regions_weigh_their_workers():
 TWO = (Chunk(0.5, 0.5), Chunk(0.5, 1.0))  # halves; the backward pass takes 2 of the 3 seconds of a step
 
 
-def upload_of(up, chunks=TWO, worker_device=None, dtype="fp32"):
-    played = play(hand_setup(policy(uplink=Dense(dtype, chunks=chunks)), up=[up], down=[500], step_s=[3],
-                             latency_s=0.125, worker_device=worker_device, rounds=1))
+def upload_of(up, chunks=TWO, worker_device=None, dtype="fp32", startup_s=0.0):
+    """Return when the upload of 400 (or 200) bytes, and 100 of header a chunk, began and ended."""
+    setup = hand_setup(policy(uplink=Dense(dtype, chunks=chunks)), up=[up], down=[500], step_s=[3], latency_s=0.125,
+                       worker_device=worker_device, rounds=1)
+    setup = replace(setup, topology=replace(setup.topology, message_startup_s=startup_s))
+    played = play(setup)
     (compute,), (upload,) = played.of("compute"), played.of("upload")
-    assert (compute.start_s, compute.end_s) == pytest.approx((1.125, 4.125))
-    assert upload.message_bytes == (500 if dtype == "fp32" else 300)
+    assert (compute.start_s, compute.end_s) == pytest.approx((1.125 + startup_s, 4.125 + startup_s))
+    assert upload.message_bytes == (400 if dtype == "fp32" else 200) + 100 * max(1, len(chunks))
     return upload.start_s, upload.end_s
 
 
 def test_overlap_bound_by_computing():
-    """The first half leaves at 3.125 and needs 250/500; the second leaves when it is ready, at 4.125."""
-    assert upload_of(500) == pytest.approx((3.125, 4.125 + 250 / 500 + 0.125))
+    """The first half leaves at 3.125 and needs 300/500; the second leaves when it is ready, at 4.125."""
+    assert upload_of(500) == pytest.approx((3.125, 4.125 + 300 / 500 + 0.125))
 
 
 def test_overlap_bound_by_the_network():
-    """The first half leaves at 3.125 and needs 5 s; the second follows at once: first ready + all bytes / rate."""
-    assert upload_of(50) == pytest.approx((3.125, 3.125 + 500 / 50 + 0.125))
+    """The first half leaves at 3.125 and needs 6 s; the second follows at once: first ready + all bytes / rate."""
+    assert upload_of(50) == pytest.approx((3.125, 3.125 + 600 / 50 + 0.125))
+
+
+QUARTERS = tuple(Chunk(0.25, ready) for ready in (0.25, 0.5, 0.75, 1.0))
 
 
 def test_what_is_ready_when_the_line_falls_free_leaves_as_one():
-    """Quarters of 125 bytes at 2.625, 3.125, 3.625, 4.125: at 125 bytes/s the first has left at 3.625, then two leave
+    """Quarters of 200 bytes at 2.625, 3.125, 3.625, 4.125: at 200 bytes/s the first has left at 3.625, then two leave
     at once, then the last."""
-    quarters = tuple(Chunk(0.25, ready) for ready in (0.25, 0.5, 0.75, 1.0))
-    assert upload_of(125, quarters) == pytest.approx((2.625, 2.625 + 4 + 0.125))
-    assert upload_of(1000, quarters) == pytest.approx((2.625, 4.125 + 0.125 + 0.125))
+    assert upload_of(200, QUARTERS) == pytest.approx((2.625, 2.625 + 4 + 0.125))
+    assert upload_of(1000, QUARTERS) == pytest.approx((2.625, 4.125 + 0.2 + 0.125))
+
+
+def test_every_chunk_is_started_up():
+    """Half a second each, and half a second before the download.  The quarters at 3.125, 3.625, 4.125 and 4.625 take
+    .5 + .2: 3.825; 4.525; 5.225; 5.925.  Two are never ready at once, so they leave one by one."""
+    assert upload_of(1000, QUARTERS, startup_s=0.5) == pytest.approx((3.125, 5.925 + 0.125))
+
+
+def test_what_leaves_as_one_is_started_up_for_each():
+    """At 200 bytes/s: .5 + 1 -> 4.625, when all the others are ready: 3 x .5 + 3 x 1 -> 9.125."""
+    assert upload_of(200, QUARTERS, startup_s=0.5) == pytest.approx((3.125, 9.125 + 0.125))
+
+
+def test_a_message_is_started_up_once():
+    assert upload_of(500, (), startup_s=0.5) == pytest.approx((4.625, 4.625 + 0.5 + 1 + 0.125))
+    assert upload_of(500, (), startup_s=0.5) == upload_of(500, (Chunk(1.0, 1.0),), startup_s=0.5)
 
 
 def test_no_chunks_no_overlap():
-    assert upload_of(500, (Chunk(1.0, 1.0),)) == pytest.approx((4.125, 5.125 + 0.125))
+    assert upload_of(500, (Chunk(1.0, 1.0),)) == upload_of(500, ()) == pytest.approx((4.125, 5.125 + 0.125))
 
 
-def test_encoding_is_charged_and_overlaps_too():
-    """bf16: 6 bytes of work an entry, 600 in all, on a device of 1200 bytes/s: .25 s a half; messages of 300 bytes.
-    The first half is encoded 3.125 - 3.375 and sent by 4.125 (150 / 200), the second 4.125 - 4.375, sent by 5.125."""
-    assert upload_of(200, TWO, hand_device(1200.0), "bf16") == pytest.approx((3.375, 5.125 + 0.125))
+def test_encoding_is_charged_and_holds_up_the_backward_pass():
+    """bf16: 6 bytes of work an entry, 600 in all, on a device of 1200 bytes/s: .25 s a half; halves of 200 bytes.
+    The first half is encoded 3.125 - 3.375 and sent by 4.375; the pass ends at 4.375, the second half is encoded by
+    4.625 and sent by 5.625."""
+    assert upload_of(200, TWO, hand_device(1200.0), "bf16") == pytest.approx((3.375, 5.625 + 0.125))
+
+
+def test_chunks_may_be_lighter_to_encode_than_to_send():
+    """A fifth of the entries: encoded 3.125 - 3.225, sent by 4.225; the rest is encoded by 4.625."""
+    light = (Chunk(0.5, 0.5, 0.2), Chunk(0.5, 1.0, 0.8))
+    assert upload_of(200, light, hand_device(1200.0), "bf16") == pytest.approx((3.225, 5.625 + 0.125))
+
+
+def test_every_chunk_is_a_launch():
+    """A tenth of a second each for encoding (bf16: one launch), and as much for the server's decoding of each half."""
+    slow = replace(hand_device(1200.0), launch_s=0.1)
+    assert upload_of(200, TWO, slow, "bf16") == pytest.approx((3.475, 5.825 + 0.125))
 
 
 def test_alone_nothing_is_sent():
