@@ -50,7 +50,7 @@ class Outer:
         return state.update
 
     def work(self) -> Work:
-        """Read model, mean and two moments, write model and two moments: 28 bytes and about 12 flops an entry, in one launch."""
+        """Read model, mean and two moments, write model and two moments: 28 bytes an entry, about 12 flops."""
         return Work(bytes=28.0, flops=12.0, launches=1.0)
 
     def memory_bytes(self, size: int) -> int:

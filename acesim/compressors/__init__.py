@@ -3,6 +3,8 @@
 from acesim.compressors.base import CompressorBase
 from acesim.compressors.dense import Dense, buckets
 from acesim.compressors.feedback import ErrorFeedback
+from acesim.compressors.fused import Fused
+from acesim.compressors.fusion import Costs, layer_fusion
 from acesim.compressors.grouped import Grouped
 from acesim.compressors.knapsack import solve_exact, solve_greedy, solve_uniform
 from acesim.compressors.menu import DEFAULT_MENU
@@ -13,5 +15,6 @@ from acesim.compressors.topk import TopK
 from acesim.compressors.uniform import Uniform
 from acesim.seam import Budget
 
-__all__ = ["DEFAULT_MENU", "QSGD", "Budget", "CompressorBase", "CountSketch", "Dense", "ErrorFeedback", "Grouped",
-           "Silent", "TopK", "Uniform", "buckets", "solve_exact", "solve_greedy", "solve_uniform"]
+__all__ = ["DEFAULT_MENU", "QSGD", "Budget", "CompressorBase", "Costs", "CountSketch", "Dense", "ErrorFeedback",
+           "Fused", "Grouped", "Silent", "TopK", "Uniform", "buckets", "layer_fusion", "solve_exact", "solve_greedy",
+           "solve_uniform"]

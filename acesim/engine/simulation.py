@@ -375,8 +375,8 @@ class Simulation:
         message.weight, message.batches = float(plan.weights[row]), result.batches
         work, count = uplink.work("encode"), calls(payload)
         encode_s, launch_s = self._work_s(row, work, 0), self.setup.fleet.launch_s(row, work)
-        message.parts = parts(payload, float(message.nbytes - message.header), message.header // count, end_s, backward_s, encode_s,
-                              launch_s)
+        message.parts = parts(payload, float(message.nbytes - message.header), message.header // count, end_s,
+                              backward_s, encode_s, launch_s)
         worker.phase = "sending"
         self.recorder.encoding(row, end_s, encode_s + count * launch_s)
         self.carrier.send(message)

@@ -15,6 +15,7 @@ from acesim.compressors import (
     CountSketch,
     Dense,
     ErrorFeedback,
+    Fused,
     Grouped,
     Silent,
     TopK,
@@ -64,6 +65,12 @@ COMPRESSORS = [
     (CountSketch(5, ratio=0.01), None, 4 * 5 * 1),
     (CountSketch(3, columns=40, blocks=4), None, 4 * 3 * 40),
     (CountSketch(1, ratio=1.0, hashing="fold"), None, 4 * P),
+    (Fused(Dense(), (100, 700, 1000)), None, 4 * P),
+    (Fused(Dense("bf16"), (P,)), None, 2 * P),
+    (Fused(TopK(0.1), (100, 700, 1000)), None, 8 * (2 + 15 + 7)),
+    (Fused(QSGD(7, 64), (100, 700, 1000)), None, 13 + 75 + 38 + 4 * (1 + 3 + 2)),
+    (Fused(CountSketch(3, ratio=0.3), (100, 700, 1000)), None, 4 * 3 * (3 + 15 + 8)),
+    (ErrorFeedback(Fused(TopK(0.2), (1, 2, 500, 1000))), None, 8 * (25 + 25)),
     (Silent(), None, 0),
     (Silent(0.7), None, 175),
 ]
@@ -86,6 +93,9 @@ def resized(compressor, level, sizes):
     if isinstance(compressor, ErrorFeedback):
         inner, level = resized(compressor.inner, level, sizes)
         return ErrorFeedback(inner, compressor.gamma), level
+    if isinstance(compressor, Fused):
+        inner, level = resized(compressor.inner, level, sizes)
+        return Fused(inner, (sum(sizes),)), level
     if isinstance(compressor, Grouped):
         level = None if level is None else Budget(1e9, np.ones(len(sizes), np.float32)) \
             if isinstance(level, Budget) else np.asarray(level)[:len(sizes)]

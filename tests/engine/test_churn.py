@@ -184,7 +184,7 @@ def test_what_was_cut_short_goes_back_to_the_residual():
 
 
 def test_early_parts_that_have_left_are_lost_too():
-    """Halves of 300 bytes at 3.125 and 4.125 on a line of 500 bytes/s; at 4 the first has left, the second not begun."""
+    """Halves of 300 bytes at 3.125 and 4.125 on a line of 500 bytes/s; at 4 only the first has left."""
     halves = (Chunk(0.5, 0.5), Chunk(0.5, 1.0))
     setup = world([gone((4, 5))], policy(uplink=Dense(chunks=halves)), up=[500], down=[500], step_s=[3],
                   latency_s=0.125, rounds=1)

@@ -26,8 +26,8 @@ def spec(**changes):
     usual = {"regions": 2, "region_uplink_bytes_per_s": exactly(100.0), "region_downlink_bytes_per_s": None,
              "region_rtt_s": exactly(0.01), "cloud_ingress_bytes_per_s": exactly(300.0),
              "cloud_egress_bytes_per_s": exactly(400.0), "fabric_bytes_per_s": exactly(900.0),
-             "message_header_bytes": 64, "message_startup_s": 0.0, "trace_step_s": 1.0, "trace_period_s": 256.0, "correlation": 0.0,
-             "cross_traffic": 0.0, "diurnal": Diurnal(), "cell": Cell()}
+             "message_header_bytes": 64, "message_startup_s": 0.0, "trace_step_s": 1.0, "trace_period_s": 256.0,
+             "correlation": 0.0, "cross_traffic": 0.0, "diurnal": Diurnal(), "cell": Cell()}
     return SimpleNamespace(**(usual | changes))
 
 
