@@ -322,6 +322,22 @@ class Group:
         return self.stop - self.start
 
 
+class Pace(NamedTuple):
+    """How fast a worker is, as a profile before training tells: a nominal local step, and what its device sustains.
+
+    launch_s   to launch a kernel
+    """
+
+    step_s: float
+    memory_bytes_per_s: float
+    flops_per_s: float
+    launch_s: float = 0.0
+
+    def work_s(self, work: Work, entries: int) -> float:
+        """Return the time of declared work on `entries` entries, launches apart."""
+        return entries * (work.bytes / self.memory_bytes_per_s + work.flops / self.flops_per_s)
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """All that a recipe may know: of the model, of the run, of the workers.  Never the network.
@@ -335,6 +351,7 @@ class ModelInfo:
     total_steps              local steps of each worker over the whole run
     steps_per_epoch          local steps of an epoch
     optimizer                the server's rule, from the scenario (see acesim.learning.optimizers)
+    paces                    [W] of the workers, () where they are not known
     """
 
     shapes: Shapes
@@ -347,6 +364,7 @@ class ModelInfo:
     total_steps: int
     steps_per_epoch: int
     optimizer: Any
+    paces: tuple[Pace, ...] = ()
 
     @property
     def size(self) -> int:

@@ -2,5 +2,6 @@
 
 from acesim.aggregators.mean import weighted_mean
 from acesim.aggregators.outer import Outer, OuterState
+from acesim.aggregators.sketched import SketchedSGD, SketchedState
 
-__all__ = ["Outer", "OuterState", "weighted_mean"]
+__all__ = ["Outer", "OuterState", "SketchedSGD", "SketchedState", "weighted_mean"]

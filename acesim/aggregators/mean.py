@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy.linalg.blas import saxpy
@@ -14,10 +14,22 @@ def weighted_mean(inbox: Sequence[Update], compressor: Compressor, size: int) ->
     """Return sum_k w_k decode(payload_k) / sum_k w_k as float32 [P].
 
     G = sum_k omega_k g~_k with omega normalised to 1 (equation 8 of arXiv 2512.18127; FedAvg's n_k / n).
-    The inbox is summed in its order, which is by sender, so that runs repeat bit for bit.
+    The inbox is summed in its order, which is by sender, so that runs repeat bit for bit.  Where bodies may be added,
+    their sum is decoded once.
     """
+    if compressor.linear:
+        return compressor.decode(mean_body(inbox), size)
+    return _mean((compressor.decode(update.payload.body, size) for update in inbox), inbox, size)
+
+
+def mean_body(inbox: Sequence[Update]) -> Vector:
+    """Return sum_k w_k body_k / sum_k w_k of bodies that may be added: float32 arrays of one length."""
+    return _mean((update.payload.body for update in inbox), inbox, inbox[0].payload.body.size)
+
+
+def _mean(vectors: Iterable[Vector], inbox: Sequence[Update], size: int) -> Vector:
     total = sum(update.weight for update in inbox)
-    mean = np.zeros(size, dtype=np.float32)
-    for update in inbox:
-        mean = saxpy(compressor.decode(update.payload.body, size), mean, a=update.weight / total)
+    mean: Vector = np.zeros(size, dtype=np.float32)
+    for vector, update in zip(vectors, inbox, strict=True):
+        mean = saxpy(vector, mean, a=update.weight / total)
     return mean

@@ -8,7 +8,8 @@ launches.  With what all of that costs, the best cut is reckoned, not searched f
     the group has left                       tau_c = max(tau_c', tau_s) + start-up + beta (header + bytes)
 
 with ' of the group before, in the order of the backward pass: the recursion of OMGS-SGD (Shi et al. 2020) with an
-affine cost of encoding.  Its greedy rule merges a layer into the next when that pays at once; here the optimum is exact.
+affine cost of encoding.  Its greedy rule merges a layer into the next when that pays at once; this is the
+optimum.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def parts(payload: Payload, nbytes: float, header: int, end_s: float, backward_s
     [(8.5, 4.0), (11.0, 4.0)]
     """
     if not payload.chunks:
-        return [(end_s + launch_s + encode_s, header + nbytes)]
+        return [(end_s + (launch_s + encode_s), header + nbytes)]
     found: list[tuple[float, float]] = []
     worked_s = 0.0
     for chunk in payload.chunks:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from acesim.fleet import calibration, money, presence
 from acesim.fleet import devices as profiles
 from acesim.fleet.devices import Device, device, devices
-from acesim.fleet.fleet import Fleet, build, dense_round_rho
+from acesim.fleet.fleet import FORWARD_SHARE, Fleet, build, dense_round_rho, paces
 from acesim.fleet.memory import Memory, memory
 from acesim.fleet.money import PriceList, price_list
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from acesim.scenario.errors import Problem
     from acesim.scenario.schema import Scenario
 
-__all__ = ["Device", "Fleet", "Memory", "PriceList", "build", "check", "dense_round_rho", "device", "devices", "memory",
-           "price_list"]
+__all__ = ["FORWARD_SHARE", "Device", "Fleet", "Memory", "PriceList", "build", "check", "dense_round_rho", "device",
+           "devices", "memory", "paces", "price_list"]
 
 
 def check(scenario: Scenario) -> Iterator[Problem]:

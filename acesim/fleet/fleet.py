@@ -17,7 +17,7 @@ from acesim.fleet.energy import Radio, radio
 from acesim.fleet.phases import Renewal, stretched
 from acesim.fleet.presence import Presence, of_group
 from acesim.scenario.streams import stream
-from acesim.seam import Work
+from acesim.seam import Pace, Work
 
 if TYPE_CHECKING:
     from acesim.scenario.schema import Scenario, WorkerGroup
@@ -148,16 +148,12 @@ def build(scenario: Scenario, parameters: int, seed: int) -> Fleet:
     groups = [group for group in scenario.workers for _ in range(group.count)]
     firsts = np.cumsum([0, *(group.count for group in scenario.workers)]).tolist()
     measured = {} if scenario.calibration is None else calibration.read(scenario.calibration)
-    workers = [_own(device, group, measured) for group in scenario.workers for device in members(group)]
+    workers = _workers(scenario, measured)
     servers = [chosen(scenario.servers.region.device)] * scenario.network.regions \
         + [chosen(scenario.servers.cloud.device)] * 2
     tokens = np.array([scenario.nominal.tokens(group) for group in groups], dtype=np.int64)
-    recompute = [RECOMPUTE if scenario.nominal.checkpoints(group) else 1.0 for group in groups]
-    flops = FLOPS_PER_PARAMETER_AND_TOKEN * parameters * tokens * np.array(recompute)
-    step_s = flops / np.array([each.flops_per_s for each in workers])
-    for row, (group, device) in enumerate(zip(groups, workers, strict=True)):
-        found = _measured(device, group, measured)
-        step_s[row] = (step_s[row] if found is None else found) * _straggling(group, row, seed)
+    step_s = _steps_s(scenario, groups, workers, parameters, measured)
+    step_s *= [_straggling(group, row, seed) for row, group in enumerate(groups)]
     varied = any(group.compute.stragglers.share or group.compute.slow_phases for group in scenario.workers)
     present = [each for group, first in zip(scenario.workers, firsts[:-1], strict=True)
                for each in of_group(group, first, seed)]
@@ -165,6 +161,33 @@ def build(scenario: Scenario, parameters: int, seed: int) -> Fleet:
                  tuple(group.name for group in groups), step_s, tokens, seed,
                  tuple(_variation(group, row, seed) for row, group in enumerate(groups)) if varied else (),
                  tuple(present) if any(each is not None for each in present) else ())
+
+
+def paces(scenario: Scenario, parameters: int) -> tuple[Pace, ...]:
+    """Return how fast each worker is by its profile or its calibration, without what varies from run to run."""
+    groups = [group for group in scenario.workers for _ in range(group.count)]
+    measured = {} if scenario.calibration is None else calibration.read(scenario.calibration)
+    workers = _workers(scenario, measured)
+    steps_s = _steps_s(scenario, groups, workers, parameters, measured).tolist()
+    return tuple(Pace(step_s, each.memory_bytes_per_s, each.flops_per_s, each.launch_s)
+                 for step_s, each in zip(steps_s, workers, strict=True))
+
+
+def _workers(scenario: Scenario, measured: Mapping[str, calibration.Measured]) -> list[Device]:
+    return [_own(device, group, measured) for group in scenario.workers for device in members(group)]
+
+
+def _steps_s(scenario: Scenario, groups: Sequence[WorkerGroup], workers: Sequence[Device], parameters: int,
+             measured: Mapping[str, calibration.Measured]) -> NDArray[np.float64]:
+    """Return the time of one nominal local step of each worker [W], measured or reckoned."""
+    tokens = np.array([scenario.nominal.tokens(group) for group in groups], dtype=np.int64)
+    recompute = [RECOMPUTE if scenario.nominal.checkpoints(group) else 1.0 for group in groups]
+    flops = FLOPS_PER_PARAMETER_AND_TOKEN * parameters * tokens * np.array(recompute)
+    step_s: NDArray[np.float64] = flops / np.array([each.flops_per_s for each in workers])
+    for row, (group, device) in enumerate(zip(groups, workers, strict=True)):
+        found = _measured(device, group, measured)
+        step_s[row] = step_s[row] if found is None else found
+    return step_s
 
 
 def _own(device: Device, group: WorkerGroup, measured: Mapping[str, calibration.Measured]) -> Device:

@@ -71,6 +71,45 @@ class GradientStep:
 
 
 @dataclass(frozen=True)
+class MomentumStep:
+    """Send the momentum of gradients instead of a gradient: momentum correction, on the worker.
+
+    u <- momentum u + g;  anchor - result is u.  With `masking`, entries of u whose parameter the server has changed
+    since the last time start from 0 first: momentum factor masking, told by the model alone.
+
+    momentum   in [0, 1)
+    state      (u, the last anchor)
+    source     Lin et al. 2018 (DGC), arXiv:1712.01887.  Differs: DGC masks what this worker sent, which it knows at
+               once; a sketch has no entries, so what counts is what came of it, a round later.
+    """
+
+    momentum: float
+    masking: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.momentum < 1:
+            raise PolicyError(f"MomentumStep.momentum = {self.momentum!r}: must be in [0, 1)")
+
+    def init(self, size: int) -> State:
+        """Return a momentum of nothing."""
+        return np.zeros(size, np.float32), np.zeros(size, np.float32)
+
+    def run(self, anchor: Vector, steps: int, gradient: GradientFunction,
+            state: State) -> tuple[Vector, State]:
+        """Return (momentum [C, P], state); the gradient is the mean over `steps` batches at the anchor."""
+        slope, _ = GradientStep().run(anchor, steps, gradient, ())
+        past, before = state
+        place = np.broadcast_to(anchor, slope.shape)
+        kept = np.where(place == before, past, 0) if self.masking else past
+        momentum = (self.momentum * kept + slope).astype(slope.dtype)
+        return momentum, (momentum, place)
+
+    def memory_bytes(self, size: int) -> int:
+        """Weights, gradient, momentum and the last anchor, float32."""
+        return 16 * size
+
+
+@dataclass(frozen=True)
 class LocalSteps:
     """Walk: `steps` steps of an optimizer from the anchor, each on the next batch; send anchor - result.
 

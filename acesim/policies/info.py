@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from acesim import fleet
 from acesim.learning.optimizers import LearningRate, build_optimizer
 from acesim.scenario.errors import PolicyError
-from acesim.seam import Group, ModelInfo, Shapes
+from acesim.seam import Group, ModelInfo, Pace, Shapes, size_of
 
 if TYPE_CHECKING:
     from acesim.scenario import Scenario
@@ -64,9 +65,14 @@ def sketch(scenario: Scenario) -> ModelInfo:
 
 def _info(scenario: Scenario, shapes: Shapes, groups: tuple[Group, ...], examples: Iterable[int]) -> ModelInfo:
     tiers = tuple(group.tier for group in scenario.workers for _ in range(group.count))
-    steps = scenario.task.steps_per_epoch
-    return ModelInfo(shapes=shapes, nominal_shapes=nominal_shapes(scenario, shapes), groups=groups,
+    steps, nominal = scenario.task.steps_per_epoch, nominal_shapes(scenario, shapes)
+    return ModelInfo(shapes=shapes, nominal_shapes=nominal, groups=groups,
                      nominal_block=scenario.nominal.block, tier=tiers, examples=tuple(int(count) for count in examples),
                      regions=scenario.network.regions + 1,
                      total_steps=max(1, round((scenario.stop.epochs or 1) * steps)), steps_per_epoch=steps,
-                     optimizer=server_optimizer(scenario.task.optimizer))
+                     optimizer=server_optimizer(scenario.task.optimizer), paces=_paces(scenario, size_of(nominal)))
+
+
+def _paces(scenario: Scenario, parameters: int) -> tuple[Pace, ...]:
+    """Return the workers' paces; none where a device is unknown, which is the fleet's own check to report."""
+    return () if any(True for _ in fleet.check(scenario)) else fleet.paces(scenario, parameters)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from acesim import aggregators
-from acesim.aggregators import Outer, weighted_mean
-from acesim.compressors import Dense, TopK, Uniform
+from acesim.aggregators import Outer, SketchedSGD, weighted_mean
+from acesim.compressors import CountSketch, Dense, Fused, TopK, Uniform
 from acesim.learning.optimizers import SGD, AdamW, LearningRate
 from acesim.seam import Aggregator, Update
 
@@ -16,8 +16,17 @@ P = 40
 RATE = LearningRate("linear", 0.1, 2, 20)
 AGGREGATORS = [Outer(SGD(), RATE), Outer(SGD(momentum=0.9, nesterov=True), RATE), Outer(AdamW(), RATE),
                Outer(SGD(), LearningRate("constant", 1.0))]
-COMPRESSORS = [Dense(), Dense("bf16"), TopK(0.25), Uniform(4)]
+SKETCH = CountSketch(3, ratio=0.5)
+SKETCHED = [SketchedSGD(Dense(), TopK(0.2), RATE), SketchedSGD(SKETCH, TopK(0.2), RATE),
+            SketchedSGD(SKETCH, TopK(0.2), RATE, 0.0, "subtract"),
+            SketchedSGD(Fused(SKETCH, (10, P)), TopK(0.2), RATE)]
+COMPRESSORS = [Dense(), Dense("bf16"), TopK(0.25), Uniform(4), SKETCH, Fused(SKETCH, (10, P))]
+# every compressor with every aggregator that takes it
+PAIRS = [(aggregator, compressor) for aggregator in AGGREGATORS for compressor in COMPRESSORS] \
+    + [(aggregator, aggregator.sketch) for aggregator in SKETCHED]
+AGGREGATORS += SKETCHED
 every = pytest.mark.parametrize("aggregator", AGGREGATORS, ids=range(len(AGGREGATORS)))
+every_pair = pytest.mark.parametrize(("aggregator", "compressor"), PAIRS, ids=range(len(PAIRS)))
 each_compressor = pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda each: type(each).__name__)
 
 
@@ -27,8 +36,7 @@ def inbox(compressor, count=5, seed=0):
                    float(rng.integers(1, 9)), 0) for row in range(count)]
 
 
-@each_compressor
-@every
+@every_pair
 def test_size_type_and_finiteness_are_kept(aggregator, compressor):
     model = np.linspace(-1, 1, P, dtype=np.float32)
     state = aggregator.init(model)
@@ -39,8 +47,7 @@ def test_size_type_and_finiteness_are_kept(aggregator, compressor):
         assert aggregator.update(state).shape == (P,)
 
 
-@each_compressor
-@every
+@every_pair
 def test_nothing_it_is_given_is_changed(aggregator, compressor):
     model, messages = np.linspace(-1, 1, P, dtype=np.float32), inbox(compressor)
     before, copied = model.copy(), copy.deepcopy(messages)
@@ -58,9 +65,10 @@ def test_nothing_it_is_given_is_changed(aggregator, compressor):
 def test_no_update_no_step(aggregator):
     """Zero in, zero out; AdamW's weight decay aside, which shrinks the model by itself."""
     model = np.linspace(-1, 1, P, dtype=np.float32)
-    zero = [Update(0, Dense().encode(np.zeros(P, np.float32), None, None, ())[0], 1.0, 0)]
-    after, _ = aggregator.step(model, zero, Dense(), aggregator.init(model))
-    shrunk = 1 - RATE(0) * getattr(aggregator.optimizer, "weight_decay", 0.0)
+    compressor = getattr(aggregator, "sketch", Dense())
+    zero = [Update(0, compressor.encode(np.zeros(P, np.float32), None, None, compressor.init(P))[0], 1.0, 0)]
+    after, _ = aggregator.step(model, zero, compressor, aggregator.init(model))
+    shrunk = 1 - RATE(0) * getattr(getattr(aggregator, "optimizer", None), "weight_decay", 0.0)
     np.testing.assert_allclose(after, model * shrunk, rtol=1e-6)
 
 
@@ -77,7 +85,8 @@ def test_before_the_first_step_there_is_no_update(aggregator):
     assert aggregator.update(aggregator.init(np.zeros(P, np.float32))) is None
 
 
-@each_compressor
+@pytest.mark.parametrize("compressor", [Dense(), Dense("bf16"), TopK(0.25), Uniform(4)],
+                         ids=lambda each: type(each).__name__)
 def test_the_mean_is_that_of_float64(compressor):
     """k roundings of float32: |error| <= (k + 1) eps sum_k w_k |x_k|."""
     messages = inbox(compressor, count=9)

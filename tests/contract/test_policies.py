@@ -20,9 +20,12 @@ def info():
     return small_setup().info
 
 
+PARABOLA = {"sketch-fusion": {"ratio": 0.5, "recover": 0.2}}  # a sketch of 24 entries has but a few columns
+
+
 @every
 def test_the_loss_falls_on_a_parabola(name):
-    played = play(small_setup(name, epochs=4))
+    played = play(small_setup(name, PARABOLA.get(name), epochs=4))
     first, last = played.metrics[0], played.metrics[-1]
     # Alone, every worker falls into its own bowl, whose bottom lies a little off the common one.
     # Given bytes carry nothing, so nothing is learned from them.
@@ -34,7 +37,7 @@ def test_the_loss_falls_on_a_parabola(name):
 
 @every
 def test_one_worker_is_enough(name):
-    played = play(small_setup(name, cloud=1, edge=0))
+    played = play(small_setup(name, PARABOLA.get(name), cloud=1, edge=0))
     assert played.metrics[-1].local_steps == 12
     assert played.metrics[-1].loss_nats < played.metrics[0].loss_nats
 
@@ -43,7 +46,7 @@ def test_one_worker_is_enough(name):
 def test_one_worker_of_the_edge_is_enough(name):
     if name == "cloud-only":
         pytest.skip("cloud-only needs a cloud worker, and says so: tests/engine/test_laws.py")
-    played = play(small_setup(name, cloud=0, edge=1))
+    played = play(small_setup(name, PARABOLA.get(name), cloud=0, edge=1))
     assert played.metrics[-1].loss_nats < played.metrics[0].loss_nats
 
 
@@ -102,7 +105,7 @@ def test_memory_is_stated_and_grows_with_the_model(name, info):
     ("full-sync-optimised", 8, 20),  # bf16 downlink: and what all workers are known to hold
     ("top-k", 12, 16),               # and the residual
     ("fedavg", 16, 8),               # and the inner AdamW's moments | model, mean
-    ("cloud-only", 8, 16), ("local-only", 16, 8), ("uniform-quantised", 12, 16)])
+    ("cloud-only", 8, 16), ("local-only", 16, 8), ("uniform-quantised", 12, 16), ("qsgd", 8, 16)])
 def test_memory_by_hand(name, worker, cloud, info):
     """Bytes a parameter, all in float32."""
     policy = build(name, info, {})
@@ -165,6 +168,19 @@ def test_an_unknown_parameter_is_named_with_what_is_known(name, info):
     ("top-k", "ratio", 1.5, r"ratio = 1\.5"),
     ("top-k", "ratio", "a tenth", "ratio = 'a tenth'"),
     ("top-k", "index", "int8", "index = 'int8': must be one of"),
+    ("top-k", "fused", "twice", "top-k: fused = 'twice': must be true, layerwise or whole"),
+    ("qsgd", "levels", 0, "qsgd: .*levels = 0"),
+    ("qsgd", "fused", False, "fused = False: must be true"),
+    ("full-sync-optimised", "fused", "half", "fused = 'half'"),
+    ("sketch-fusion", "rows", 2, "sketch-fusion: .*rows = 2: must be an odd"),
+    ("sketch-fusion", "ratio", 0, r"ratio = 0: must be a number in \(0, 1\]"),
+    ("sketch-fusion", "recover", 0, "ratio = 0"),
+    ("sketch-fusion", "momentum", 1, "momentum = 1: must be in"),
+    ("sketch-fusion", "momentum_at", "region", "momentum_at = 'region': must be one of server, worker"),
+    ("sketch-fusion", "learning_rate", 0, "learning.rate = 0"),
+    ("sketch-fusion", "masking", "none", "masking = 'none'"),
+    ("sketch-fusion", "startup_s", -1, "startup_s = -1"),
+    ("sketch-fusion", "s_per_byte", -1, "s_per_byte = -1"),
     ("fedavg", "local_steps", 0, r"fedavg: local_steps = 0: must be .*at least 1"),
     ("fedavg", "local_steps", 1.5, r"local_steps = 1\.5"),
     ("fedavg", "fraction", 0, r"fraction = 0: must lie in \(0, 1\]"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from acesim import seam
-from acesim.learning.local import GradientStep, LocalSteps, stack, unstack
+from acesim.learning.local import GradientStep, LocalSteps, MomentumStep, stack, unstack
 from acesim.learning.optimizers import SGD, AdamW, LearningRate
 from acesim.scenario.errors import PolicyError
 
@@ -117,3 +117,18 @@ def test_stacking_is_undone():
         assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
     assert stack([(), ()]) == ()
     assert unstack((), 2) == [(), ()]
+
+
+def test_momentum_is_summed_and_masked_where_the_model_has_changed():
+    """u = g; u = .5 u + g; then the server has moved the first entry: its momentum begins anew."""
+    local, slope = MomentumStep(0.5), np.array([[4.0, 2.0]], np.float32)
+    state = tuple(part[None] for part in local.init(2))
+    still, moved = np.zeros(2, np.float32), np.array([1.0, 0.0], np.float32)
+    sent = []
+    for anchor in (still, still, moved):
+        update, state = local.run(anchor, 1, lambda place: (slope, np.zeros(1)), state)
+        sent.append(update[0].tolist())
+    assert sent == [[4, 2], [6, 3], [4, 3.5]]
+    assert MomentumStep(0.5, masking=False).memory_bytes(10) == 160
+    with pytest.raises(PolicyError, match=r"momentum = 1: must be in \[0, 1\)"):
+        MomentumStep(1)

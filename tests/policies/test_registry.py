@@ -29,7 +29,8 @@ def plugin(tmp_path):
 
 def test_parameters_are_those_of_the_signature_but_the_first():
     assert knobs(RECIPES["full-sync"]) == {}
-    assert knobs(RECIPES["top-k"]) == {"ratio": 0.3, "index": "int32", "error_feedback": True}
+    assert knobs(RECIPES["top-k"]) == {"ratio": 0.3, "index": "int32", "error_feedback": True, "fused": "whole",
+                                      "startup_s": None, "s_per_byte": None}
     assert knobs(lambda info, must: None) == {"must": inspect.Parameter.empty}
 
 
