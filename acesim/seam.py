@@ -105,12 +105,31 @@ class Update(NamedTuple):
     sender    fleet row
     weight    of the sender in the mean, not yet normalised
     version   of the model the sender started from
+    steps     local steps behind it; the weighted mean of them where a region has summed
     """
 
     sender: int
     payload: Payload
     weight: float
     version: int
+    steps: float = 1.0
+
+
+class Guide(NamedTuple):
+    """What a server's optimizer holds after a step: with it, whoever has the server's updates can foresee the next.
+
+    rule           with init, step and restore (acesim.learning.optimizers)
+    state          its state
+    learning_rate  of a step, by the number of steps taken before it
+    steps          taken so far
+    curvature      [P] the running mean of squares its steps are divided by (the root of); None where there is none
+    """
+
+    rule: Any
+    state: Any
+    learning_rate: Callable[[int], float]
+    steps: int
+    curvature: Vector | None = None
 
 
 class Budget(NamedTuple):
@@ -171,6 +190,17 @@ class Compressor(Protocol):
         """Return the memory its state takes for `size` entries."""
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A compressor whose receiver remembers what each sender sent: beside what a `Compressor` has."""
+
+    def receive(self, body: Any, size: int, memory: Any) -> tuple[Vector, Any]:
+        """Return (what the receiver uses [P], its memory of this sender); memory is None before the first."""
+
+    def receiver_bytes(self, size: int) -> int:
+        """Return the memory that a receiver needs for each sender."""
+
+
 GradientFunction = Callable[[Vector], tuple[Vector, NDArray[np.float64]]]
 """parameters [P] or [C, P] -> (gradients [C, P], losses [C]) of the next batch of every worker in the chunk."""
 
@@ -190,8 +220,27 @@ class LocalTraining(Protocol):
 
 
 @runtime_checkable
+class Foreseeing(Protocol):
+    """A local training that walks where the server will: beside what a `LocalTraining` has."""
+
+    def along(self, guide: Guide) -> LocalTraining:
+        """Return the training of workers that know what the server's optimizer holds."""
+
+
+@runtime_checkable
+class Walking(Protocol):
+    """A local training whose update is no displacement: beside what a `LocalTraining` has."""
+
+    def walked(self, state: Any) -> NDArray[np.float64]:
+        """Return |theta_k - anchor|_2 at the end of the last run [C]."""
+
+
+@runtime_checkable
 class Aggregator(Protocol):
-    """WHAT a server does with its inbox."""
+    """WHAT a server does with its inbox.
+
+    One whose optimizer may be seen has `guide(state) -> Guide` as well (`Guided`).
+    """
 
     def init(self, model: Vector) -> Any:
         """Return the state that goes with an initial model."""
@@ -207,6 +256,14 @@ class Aggregator(Protocol):
 
     def memory_bytes(self, size: int) -> int:
         """Return the memory its state takes."""
+
+
+@runtime_checkable
+class Guided(Protocol):
+    """An aggregator that tells what its optimizer holds."""
+
+    def guide(self, state: Any) -> Guide:
+        """Return it."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +286,9 @@ class View:
     drift                     [W] |theta_k - theta|_2 as workers report it; NaN where unknown
     update                    [P] the last aggregated update; None before the first
     step                      [P] what it did to the model; None before the first
+    curvature                 [P] running mean of squares of the server's optimizer, where it has one
+    sketch                    [W, S] direction of each worker's last update as a count sketch of length 1, where a plan
+                              has asked for it; NaN where unknown
     """
 
     round: int
@@ -247,6 +307,8 @@ class View:
     drift: NDArray[np.float64]
     update: Vector | None = None
     step: Vector | None = None
+    curvature: Vector | None = None
+    sketch: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -265,6 +327,7 @@ class Plan:
                     "cancel", or "to_residual" (given back to the sender's error feedback)
     nbytes          bytes of control that ride on each downlink message (budgets, importance)
     report          named figures for the event rows, for example {"rank_correlation": .9}
+    sketch          numbers (of 4 bytes) of a sketch of its update's direction that each participant sends with it
     """
 
     participants: NDArray[np.int64]
@@ -278,6 +341,7 @@ class Plan:
     late: str = "apply"
     nbytes: int = 0
     report: dict[str, float] = field(default_factory=dict)
+    sketch: int = 0
 
 
 @runtime_checkable
@@ -289,7 +353,8 @@ class Schedule(Protocol):
         """Do all workers always hold the same model?  A server then remembers one copy for all of them."""
 
     def init(self, view: View, rng: Generator) -> Any:
-        """Return the state before the first round; `rng` is the run's sampling stream and may be kept in it."""
+        """Return the state before the first round; `rng` is the run's stream for what `randomness` names (a purpose of
+        `acesim.scenario.streams`; "sampling" where there is no such attribute)."""
 
     def enrolled(self, tier: NDArray[np.str_]) -> NDArray[np.bool_]:
         """Return which workers may ever take part [W]; an epoch is steps_per_epoch local steps of each of them."""
@@ -398,6 +463,11 @@ class TreePolicy:
     def __post_init__(self) -> None:
         if self.tree not in TREES:
             raise PolicyError(f"tree = {self.tree!r}: must be one of {', '.join(TREES)}")
+        if isinstance(self.local, Foreseeing) and not (self.downlink.lossless and self.schedule.together
+                                                       and isinstance(self.aggregator, Guided)):
+            raise PolicyError("local training that walks along the server's optimizer needs a lossless downlink, a "
+                              "server that shows its optimizer, and a barrier: else a worker cannot know its state; "
+                              "take down: dense, or ahead: last-step")
 
     def memory_bytes(self, role: str, size: int, children: int) -> int:
         """Return what the policy holds for a model of `size` parameters, activations apart.
@@ -407,13 +477,14 @@ class TreePolicy:
         A worker holds what its local training needs and the state of its encoder.  A server holds its model, the mean
         it is summing, a region also the state of its encoder, the cloud the state of its aggregator; and what it knows
         its children to hold: nothing extra when the downlink is lossless, one copy when all of them always hold the
-        same, else a copy a child.
+        same, else a copy a child; and what it remembers of each child's messages, where the uplink says so.
         """
         if role == "worker":
             return self.local.memory_bytes(size) + self.uplink.memory_bytes(size)
         own = self.aggregator.memory_bytes(size) if role == "cloud" else 4 * size + self.uplink.memory_bytes(size)
         copies = 0 if self.downlink.lossless else 1 if self.schedule.together else children
-        return own + 4 * size * (1 + copies)
+        remembered = children * self.uplink.receiver_bytes(size) if isinstance(self.uplink, Remembering) else 0
+        return own + 4 * size * (1 + copies) + remembered
 
 
 Recipe = Callable[..., TreePolicy]

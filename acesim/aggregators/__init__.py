@@ -2,6 +2,7 @@
 
 from acesim.aggregators.mean import weighted_mean
 from acesim.aggregators.outer import Outer, OuterState
+from acesim.aggregators.replay import Replay
 from acesim.aggregators.sketched import SketchedSGD, SketchedState
 
-__all__ = ["Outer", "OuterState", "SketchedSGD", "SketchedState", "weighted_mean"]
+__all__ = ["Outer", "OuterState", "Replay", "SketchedSGD", "SketchedState", "weighted_mean"]

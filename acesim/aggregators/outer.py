@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from acesim.aggregators.mean import weighted_mean
 from acesim.learning.optimizers import LearningRate
-from acesim.seam import Compressor, Update, Vector, Work
+from acesim.seam import Compressor, Guide, Update, Vector, Work
 
 
 class OuterState(NamedTuple):
@@ -48,6 +48,11 @@ class Outer:
     def update(self, state: OuterState) -> Vector | None:
         """Return the last mean update."""
         return state.update
+
+    def guide(self, state: OuterState) -> Guide:
+        """Return what the optimizer holds."""
+        curvature = getattr(state.optimizer, "square", None)  # AdamW's; SGD has none
+        return Guide(self.optimizer, state.optimizer, self.learning_rate, state.steps, curvature)
 
     def work(self) -> Work:
         """Read model, mean and two moments, write model and two moments: 28 bytes an entry, about 12 flops."""

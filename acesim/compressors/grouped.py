@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.compressors.base import CompressorBase
+from acesim.compressors.dithered import dithered, dithered_distortions
 from acesim.compressors.knapsack import Hull, climb, prepared, solve_uniform
 from acesim.compressors.layout import Layout
 from acesim.compressors.menu import DEFAULT_MENU, operators
@@ -47,6 +48,8 @@ class Grouped(CompressorBase):
     default     name of the level of every group when no level is given
     choice      "knapsack" (convex-hull greedy, see `solve_greedy`) or "uniform" (one level for all, for
                 comparison)
+    rounding    of levels on a grid: "nearest"; "stochastic", equation [6] as it stands: unbiased, and not contractive;
+                or "shrunk", the same over 1 + omega.  The last two need rng.
     level       int [G]; a Budget, whose `keep` sends the most important groups in fp32 if it can; or None
     body        GroupedBody
     measure     uint8 [G], the levels
@@ -54,8 +57,8 @@ class Grouped(CompressorBase):
                 skipped
     raises      PolicyError when sizes do not add up to P, a name is unknown, a level does not fit the groups,
                 the vector is not finite, or the menu has no "skip" and the budget is too small
-    source      ACE-Sync equation 6. Differs: rounding to nearest instead of at random (see `ErrorFeedback`),
-                and measured distortion instead of QSGD's bound.
+    source      ACE-Sync equation 6. Differs: rounds to nearest by default, not at random (see `ErrorFeedback`),
+                and measures distortion instead of taking QSGD's bound.
 
     >>> grouped = Grouped((2, 2), menu=("skip", "2-bit", "fp32"))
     >>> vector = np.array([3., -4., .1, 0.], np.float32)
@@ -71,8 +74,7 @@ class Grouped(CompressorBase):
     distortion_every: int = 25
     default: str = "4-bit"
     choice: str = "knapsack"
-
-    contractive = True
+    rounding: str = "nearest"
 
     def __post_init__(self) -> None:
         operators(self.menu)
@@ -82,6 +84,9 @@ class Grouped(CompressorBase):
             raise PolicyError(f"Grouped.nominal_size = {self.nominal_size}: must be at least 1, or None")
         if self.choice not in ("knapsack", "uniform"):
             raise PolicyError(f"Grouped.choice = {self.choice!r}: must be 'knapsack' or 'uniform'")
+        if self.rounding not in ("nearest", "stochastic", "shrunk"):
+            raise PolicyError(f"Grouped.rounding = {self.rounding!r}: must be 'nearest', 'stochastic' or 'shrunk'")
+        object.__setattr__(self, "contractive", self.rounding != "stochastic")  # the seam wants a plain attribute
 
     def init(self, size: int) -> GroupedState:
         """Return the state before anything was measured."""
@@ -93,11 +98,16 @@ class Grouped(CompressorBase):
 
     def encode(self, vector: Vector, level: Any, rng: Generator | None,
                state: GroupedState) -> tuple[Payload, GroupedState]:
-        """Return the groups at the given or the chosen levels; rng is not used."""
+        """Return the groups at the given or the chosen levels; rng is used by random rounding alone."""
         self._check(vector.size)
+        if self.rounding != "nearest" and rng is None:
+            raise PolicyError(f"Grouped.encode: rng = None: {self.rounding} rounding needs a generator")
         known = moments(vector, self._proxy)
-        picks, state = self._picks(vector, level, known, state)
-        body = rounded(vector, picks, self._proxy, known)
+        picks, state = self._picks(vector, level, known, rng, state)
+        if self.rounding == "nearest" or rng is None:
+            body = rounded(vector, picks, self._proxy, known)
+        else:
+            body = dithered(vector, picks, self._proxy, known, rng, self.rounding == "shrunk")
         return self.sent(body, vector.size, body.picks), state
 
     def decode(self, body: GroupedBody, size: int) -> Vector:
@@ -153,7 +163,7 @@ class Grouped(CompressorBase):
             raise PolicyError(f"Grouped: groups of {sum(self.sizes)} entries for a vector of {size}: the "
                               f"sizes must add up to the vector's")
 
-    def _picks(self, vector: Vector, level: Any, known: Moments,
+    def _picks(self, vector: Vector, level: Any, known: Moments, rng: Generator | None,
                state: GroupedState) -> tuple[Picks, GroupedState]:
         if level is None:
             return self._default_picks(), state
@@ -161,9 +171,14 @@ class Grouped(CompressorBase):
             return self._checked_picks(level), state
         if known.squares.any():  # a vector of zeros measures nothing
             if state.encodes % self.distortion_every == 0:
-                state = self._measured(distortions(vector, self._proxy, known), state.encodes)
+                state = self._measured(self._distortions(vector, known, rng), state.encodes)
             state = state._replace(encodes=state.encodes + 1)
         return self._chosen(level, known, state), state
+
+    def _distortions(self, vector: Vector, known: Moments, rng: Generator | None) -> NDArray[np.float64]:
+        if self.rounding == "nearest" or rng is None:
+            return distortions(vector, self._proxy, known)
+        return dithered_distortions(vector, self._proxy, known, rng, self.rounding == "shrunk")
 
     def _default_picks(self) -> Picks:
         if self.default not in self.menu:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.learning.local import stack, unstack
-from acesim.seam import LocalTraining, Vector
+from acesim.seam import Foreseeing, Guide, LocalTraining, Vector, Walking
 
 CHUNK = 8  # gradients of about eight workers stay in cache: see benchmarks/
 
@@ -27,15 +27,18 @@ class Job(NamedTuple):
     first_step: int
     steps: int
     state: Any
+    guide: Guide | None = None
 
 
 class Result(NamedTuple):
-    """update [P] = anchor - result; loss: mean over steps; batches: fingerprint of the data used."""
+    """update [P] = anchor - result; loss: mean over steps; batches: fingerprint of the data used; walked: |theta_k -
+    anchor|, None: the update's own length."""
 
     update: Vector
     loss: float
     state: Any
     batches: int
+    walked: float | None = None
 
 
 class Cohort:
@@ -69,7 +72,8 @@ class Cohort:
     def _mates(self, first: Job) -> list[Job]:
         """Return the job and the next by worker that take as many steps: from its own anchor, if there are any."""
         ordered = sorted(self.jobs.values(), key=lambda job: job.worker)
-        alike = [job for job in ordered if job.steps == first.steps and job is not first]
+        alike = [job for job in ordered
+                 if job.steps == first.steps and job.guide is first.guide and job is not first]
         same = [job for job in alike if job.anchor is first.anchor]
         return [first, *(same or alike)[: self._chunk - 1]]
 
@@ -93,8 +97,11 @@ class Cohort:
         anchor = jobs[0].anchor
         if any(job.anchor is not anchor for job in jobs):
             anchor = np.stack([job.anchor for job in jobs])
-        updates, state = self._local.run(anchor, jobs[0].steps, gradient, stack([job.state for job in jobs]))
+        guide = jobs[0].guide
+        local = self._local.along(guide) if guide is not None and isinstance(self._local, Foreseeing) else self._local
+        updates, state = local.run(anchor, jobs[0].steps, gradient, stack([job.state for job in jobs]))
         mean = np.mean(losses, axis=0)
         for row, (job, own) in enumerate(zip(jobs, unstack(state, len(jobs)), strict=True)):
-            self.results[job.worker] = Result(updates[row], float(mean[row]), own, prints[row])
+            walked = float(self._local.walked(own)) if isinstance(self._local, Walking) else None
+            self.results[job.worker] = Result(updates[row], float(mean[row]), own, prints[row], walked)
             del self.jobs[job.worker]

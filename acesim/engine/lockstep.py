@@ -22,7 +22,7 @@ from acesim.engine.state import Progress, averages
 from acesim.engine.world import World
 from acesim.network.lanes import Lane
 from acesim.records.rows import Block
-from acesim.seam import Compressor, Payload, Plan, Vector, Wire, Work
+from acesim.seam import Compressor, Guide, Payload, Plan, Vector, Wire, Work
 
 Seconds = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -44,6 +44,7 @@ class Answer(NamedTuple):
     weight: float
     version: int
     batches: int
+    steps: float = 1.0
 
 
 class Messages(NamedTuple):
@@ -86,10 +87,12 @@ class Lockstep:
             moved += lane.moved_bytes_per_link
         return moved
 
-    def play(self, plan: Plan, now_s: float, down: Sequence[Download]) -> tuple[float, list[Answer]]:
+    def play(self, plan: Plan, now_s: float, down: Sequence[Download],
+             guide: Guide | None = None) -> tuple[float, list[Answer]]:
         """Play a round; return when the cloud has decoded its last answer, and all answers by sender.
 
-        down   for each participant
+        down    for each participant
+        guide   what the cloud's optimizer holds
         """
         world, rows = self._world, np.asarray(plan.participants)
         downlink, uplink = world.policy.downlink, world.policy.uplink
@@ -102,16 +105,18 @@ class Lockstep:
         end_s = begin_s + world.fleet.spans_s(rows, done, steps, begin_s)
         for worker, row, count, each in zip(workers, rows.tolist(), steps.tolist(), down, strict=True):
             worker.model, worker.version, worker.round = each.result, world.cloud.version, world.cloud.round
-            self._cohort.start(Job(row, worker.model, worker.steps, count, worker.local))
+            self._cohort.start(Job(row, worker.model, worker.steps, count, worker.local, guide))
         results, payloads = self._trained(plan, rows, np.lexsort((rows, received.here_s, begin_s, end_s)))
         encode_s = self._work_s(rows, uplink.work("encode"))
-        answered = self._send("upload", rows, payloads, end_s + encode_s, 0)
+        answered = self._send("upload", rows, payloads, end_s + encode_s, 4 * plan.sketch)
         waits_s = begin_s - np.array([worker.ended_s for worker in workers])
         self._emit(rows, received, (begin_s, end_s, steps, waits_s, [each.loss for each in results]), encode_s,
                    answered)
-        self._note(rows, now_s, (begin_s, end_s, steps), results, answered)
-        answers = [Answer(row, payload, float(plan.weights[row]), world.cloud.version, result.batches)
-                   for row, payload, result in zip(rows.tolist(), payloads, results, strict=True)]
+        self._note(rows, now_s, (begin_s, end_s, steps), answered)
+        for row, count, result in zip(rows.tolist(), steps.tolist(), results, strict=True):
+            world.note_update(row, count, result, plan.sketch)
+        answers = [Answer(row, payload, float(plan.weights[row]), world.cloud.version, result.batches, count)
+                   for row, payload, result, count in zip(rows.tolist(), payloads, results, steps.tolist(), strict=True)]
         return self._admitted(answered.here_s), answers
 
     def _work_s(self, rows: Rows, work: Work) -> Seconds:
@@ -167,14 +172,12 @@ class Lockstep:
 
     # --- what is noted -------------------------------------------------------------------------------------------
 
-    def _note(self, rows: Rows, now_s: float, trained: tuple[Seconds, Seconds, Rows], results: Sequence[Result],
-              answered: Messages) -> None:
+    def _note(self, rows: Rows, now_s: float, trained: tuple[Seconds, Seconds, Rows], answered: Messages) -> None:
         """Count the steps, and let the cloud learn from the uploads: bandwidths from flows, times from rounds."""
         measured, progress, (begin_s, end_s, steps) = self._world.measured, self._progress, trained
         for place, (row, ended_s, count) in enumerate(zip(rows.tolist(), end_s.tolist(), steps.tolist(), strict=True)):
             worker = self._world.workers[row]
             worker.started_s, worker.ended_s, worker.steps = float(begin_s[place]), ended_s, worker.steps + count
-            measured.drift[row] = float(np.linalg.norm(results[place].update)) if count > 1 else 0.0
         spans_s = end_s - begin_s
         progress.steps += int(steps.sum())
         progress.slowest_s = max(progress.slowest_s, float(spans_s.max()))
@@ -206,7 +209,7 @@ class Lockstep:
         """Return the event rows of messages."""
         topology, up, rows = self._world.topology, kind == "upload", facts["who"]
         joules_per_byte, active_w = self._radios[rows, 0 if up else 1], self._radios[rows, 2]
-        control = 0 if up else int(sent.nbytes[0]) - int(sent.wires[0].sum()) - topology.message_header_bytes
+        control = int(sent.nbytes[0]) - int(sent.wires[0].sum()) - topology.message_header_bytes
         return Block.of(kind, rows.size, **facts, peer=self._world.cloud_row, start_s=sent.ready_s, end_s=sent.here_s,
                         values_bytes=sent.wires[:, 0], index_bytes=sent.wires[:, 1], scale_bytes=sent.wires[:, 2],
                         control_bytes=control, header_bytes=topology.message_header_bytes,

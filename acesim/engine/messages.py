@@ -26,6 +26,7 @@ class Message:
     result             down: the model the receiver will hold
     weight             up: of the sender in the mean
     batches            up: fingerprint of the data behind it
+    steps              up: local steps behind it
     flow_start_s, flow_bytes   of the last flow it left in: what bandwidth is measured on
     """
 
@@ -45,6 +46,7 @@ class Message:
     weight: float = 0.0
     result: Vector | None = None
     batches: int = 0
+    steps: float = 1.0
     key: int = -1
     next_part: int = 0
     ticket: int = -1

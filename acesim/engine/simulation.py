@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.aggregators import weighted_mean
+from acesim.compressors import Dense
 from acesim.engine.agenda import Agenda
 from acesim.engine.churn import Churn
 from acesim.engine.cohort import Cohort, Job, Result
@@ -31,7 +32,18 @@ from acesim.network.transport import carrying
 from acesim.records.rows import MetricRow
 from acesim.scenario.errors import PolicyError
 from acesim.scenario.streams import stream
-from acesim.seam import Compressor, Payload, Plan, Update, Vector, Wire, Work
+from acesim.seam import (
+    Compressor,
+    Guide,
+    Guided,
+    Payload,
+    Plan,
+    Remembering,
+    Update,
+    Vector,
+    Wire,
+    Work,
+)
 
 
 class Simulation:
@@ -54,12 +66,15 @@ class Simulation:
         self.outer = self.policy.aggregator.init(self.world.cloud.model)
         self.down_state = self.policy.downlink.init(setup.info.size)
         self.planner: Any = None
+        self.guide = self._guide()
 
     # --- the run -------------------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
         """Play until the stop rule holds; return what came of it."""
-        self.planner = self.policy.schedule.init(self._view(), stream(self.setup.seed, "sampling"))
+        schedule = self.policy.schedule
+        rng = stream(self.setup.seed, getattr(schedule, "randomness", "sampling"))
+        self.planner = schedule.init(self._view(), rng)
         self._evaluate()
         self.churn.begin()
         self._open_round()
@@ -99,7 +114,13 @@ class Simulation:
                 self.churn.timeout(*arguments)
 
     def _view(self) -> Any:
-        return self.world.view(self.agenda.now_s, self.progress.share, self.progress.update, self.progress.step)
+        return self.world.view(self.agenda.now_s, self.progress.share, self.progress.update, self.progress.step,
+                               None if self.guide is None else self.guide.curvature)
+
+    def _guide(self) -> Guide | None:
+        """Return what the cloud's optimizer holds, where its aggregator shows it."""
+        aggregator = self.policy.aggregator
+        return aggregator.guide(self.outer) if isinstance(aggregator, Guided) else None
 
     @property
     def moved_bytes_per_link(self) -> NDArray[np.float64]:
@@ -169,15 +190,22 @@ class Simulation:
                 payload, result = self._encode_down(cloud, held, plan)
                 encoded[id(held)] = Download(payload, result, cloud.occupy(self.agenda.now_s, encode_s))
             down.append(encoded[id(held)])
-        end_s, answers = self.lockstep.play(plan, self.agenda.now_s, down)
+        end_s, answers = self.lockstep.play(plan, self.agenda.now_s, down, self.guide)
         self.agenda.at(end_s, "step", answers)
 
-    def _ask(self, server: Server, children: list[int], plan: Plan) -> None:
-        """Send each child the difference between the model and what it is known to hold; wait for the quorum."""
+    def _ask(self, server: Server, children: list[int], plan: Plan,
+             relayed: tuple[Vector, Message] | None = None) -> None:
+        """Send each child the difference between the model and what it is known to hold; wait for the quorum.
+
+        relayed   (model, message): who holds that model is sent what has just come, as it came: to decode a lossy
+                  difference and encode it again would lose twice
+        """
         server.awaited = (server.under_way if plan.late == "apply" else set()) | set(children)
         server.plan, server.under_way = plan, server.under_way | set(children)
         server.need = needed(plan.quorum, len(server.awaited))
         encoded: dict[int, tuple[Payload, Vector]] = {}
+        if relayed is not None:
+            encoded[id(relayed[0])] = relayed[1].payload, relayed[1].received
         for child in children:
             held = self.world.held(child)
             if id(held) not in encoded:
@@ -227,11 +255,26 @@ class Simulation:
         else:
             self._answer(server, inbox)
 
+    def _opened(self, server: Server, inbox: Sequence[Message | Answer]) -> tuple[list[Update], Compressor]:
+        """Return what an aggregation takes in, and what decodes it; what the server had to remember is decoded here."""
+        uplink = self.policy.uplink
+        payloads = [each.payload for each in inbox]
+        if isinstance(uplink, Remembering):
+            payloads, uplink = [Payload(self._recall(server, each, uplink), 0) for each in inbox], Dense()
+        return [Update(each.sender, payload, each.weight, each.version, each.steps)
+                for each, payload in zip(inbox, payloads, strict=True)], uplink
+
+    def _recall(self, server: Server, message: Message | Answer, uplink: Remembering) -> Vector:
+        """Decode an update with the memory of what its sender said before."""
+        found, server.memories[message.sender] = uplink.receive(message.payload.body, server.model.size,
+                                                                server.memories.get(message.sender))
+        return found
+
     def _step(self, inbox: Sequence[Message | Answer]) -> None:
         """Take the cloud's aggregation step."""
-        updates = _updates(inbox)
         cloud, before, now_s = self.world.cloud, self.world.cloud.model, self.agenda.now_s
-        cloud.model, self.outer = self.policy.aggregator.step(before, updates, self.policy.uplink, self.outer)
+        cloud.model, self.outer = self.policy.aggregator.step(before, *self._opened(cloud, inbox), self.outer)
+        self.guide = self._guide()
         if not np.isfinite(cloud.model).all():
             raise PolicyError(f"round {cloud.round}: the model is no longer finite; lower the learning rate or the "
                               "compression")
@@ -256,11 +299,12 @@ class Simulation:
     def _answer(self, region: Server, inbox: list[Message]) -> None:
         """Sum a region's inbox, encode the sum again and send it up."""
         uplink, levels, now_s = self.policy.uplink, planned(region).region_levels, self.agenda.now_s
-        mean = weighted_mean(_updates(inbox), uplink, region.model.size)
+        mean = weighted_mean(*self._opened(region, inbox), region.model.size)
         level = None if levels is None else levels[region.row - self.world.workers_count]
         payload, region.encoder = uplink.encode(mean, level, region.rng, region.encoder)
         message = self._message(region.row, self.world.cloud.row, payload, uplink, min(each.version for each in inbox))
         message.weight, message.batches = sum(each.weight for each in inbox), self.print.of_region(inbox)
+        message.steps = sum(each.weight * each.steps for each in inbox) / message.weight
         ready_s = region.occupy(now_s, self._work_s(region.row, uplink.work("encode"), calls(payload)))
         message.parts = [(ready_s, float(message.nbytes))]
         self.recorder.aggregation(region.row, region.round, now_s, ready_s)
@@ -306,10 +350,10 @@ class Simulation:
     def _pass_on(self, message: Message) -> None:
         """Let a region hand the new model to the participants that wait for it."""
         region, workers = self.world.servers[message.receiver], self.world.workers
-        region.model, region.version = message.received, message.version
+        held, region.model, region.version = region.model, message.received, message.version
         waiting = [row for row in region.children if workers[row].phase == "receiving" and row not in region.under_way]
         if waiting:
-            self._ask(region, waiting, planned(workers[waiting[0]]))
+            self._ask(region, waiting, planned(workers[waiting[0]]), (held, message))
         else:  # all who waited for it have gone
             self.churn.forget(self.world.cloud, region.row)
 
@@ -338,9 +382,12 @@ class Simulation:
         world, sender = self.world, message.sender
         if world.is_worker(sender):
             world.workers[sender].phase = "idle"
+        uplink = self.policy.uplink
         if rule == "cancel":
+            if isinstance(uplink, Remembering):  # it was said, though nobody acts on it
+                self._recall(world.servers[message.receiver], message, uplink)
             return
-        owner, give_back = world.owner(sender), getattr(self.policy.uplink, "give_back", None)
+        owner, give_back = world.owner(sender), getattr(uplink, "give_back", None)
         if give_back is None:
             raise PolicyError('late = "to_residual": the uplink keeps no residual; wrap it in ErrorFeedback, or choose '
                               '"apply" or "cancel"')
@@ -355,7 +402,8 @@ class Simulation:
         steps = int(plan.local_steps[row])
         times_s = self.setup.fleet.compute_s(row, worker.steps, steps, now_s)
         worker.phase, worker.started_s = "computing", now_s
-        self.cohort.start(Job(row, worker.model, worker.steps, steps, worker.local))
+        known = self.guide if worker.version == self.world.cloud.version else None
+        self.cohort.start(Job(row, worker.model, worker.steps, steps, worker.local, known))
         end_s, backward_s = now_s + float(times_s.sum()), float(times_s[-1]) * (1 - FORWARD_SHARE)
         early = self.policy.uplink.chunks and plan.sync_parent
         worker.ticket = self.agenda.at(end_s - backward_s if early else end_s, "send", row, end_s, backward_s, steps)
@@ -372,7 +420,8 @@ class Simulation:
         level = None if plan.levels is None else plan.levels[row]
         payload, worker.encoder = uplink.encode(result.update, level, worker.rng, worker.encoder)
         message = self._message(row, self.world.parent(row), payload, uplink, worker.version)
-        message.weight, message.batches = float(plan.weights[row]), result.batches
+        message.weight, message.batches, message.steps = float(plan.weights[row]), result.batches, steps
+        message.control = 4 * plan.sketch
         work, count = uplink.work("encode"), calls(payload)
         encode_s, launch_s = self._work_s(row, work, 0), self.setup.fleet.launch_s(row, work)
         message.parts = parts(payload, float(message.nbytes - message.header), message.header // count, end_s,
@@ -391,7 +440,7 @@ class Simulation:
         progress.steps += steps
         progress.slowest_s = max(progress.slowest_s, span_s)
         measured.compute_s[row] = average(measured.compute_s[row], span_s / steps)
-        measured.drift[row] = float(np.linalg.norm(result.update)) if steps > 1 else 0.0
+        self.world.note_update(row, steps, result, planned(worker).sketch)
 
     def _go_on_alone(self, chosen: list[int], plan: Plan) -> None:
         """Let participants train on from their own models; the round ends when all of them have."""
@@ -411,7 +460,3 @@ class Simulation:
         if not cloud.under_way:
             cloud.need = 0
             self._finish_round()
-
-
-def _updates(inbox: Sequence[Message | Answer]) -> list[Update]:
-    return [Update(each.sender, each.payload, each.weight, each.version) for each in inbox]

@@ -64,6 +64,7 @@ class Server:
     need         answers it waits for in the present round; 0 while it waits for nothing
     busy_until_s when it has worked off what it was given
     plan         under which it last asked its children
+    memories     what it remembers of each child's messages, where the uplink says so
     """
 
     row: int
@@ -79,6 +80,7 @@ class Server:
     version: int = 0
     busy_until_s: float = 0.0
     plan: Plan | None = None
+    memories: dict[int, Any] = field(default_factory=dict)
 
     def occupy(self, now_s: float, work_s: float) -> float:
         """Queue work behind what the server is doing; return when it is done."""
@@ -98,6 +100,7 @@ class Measured:
     heard: NDArray[np.int64]
     asked: NDArray[np.int64]
     answered: NDArray[np.int64]
+    sketch: NDArray[np.float64] | None = None
 
     @staticmethod
     def of(workers: int, regions: int) -> Measured:
@@ -140,6 +143,19 @@ def averages(past: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.
     array([2., 2.])
     """
     return np.where(np.isnan(past), new, MEMORY * past + (1 - MEMORY) * new)
+
+
+def sketched(vector: Vector, count: int) -> NDArray[np.float64]:
+    """Return the direction of a vector [P] in `count` numbers: each the sum of one stretch of it, with fixed signs.
+
+    A count sketch: inner products of two sketches have the mean of those of the vectors.  The signs are those of the
+    golden ratio's multiples, the same for everybody.  Charikar et al. 2002.
+    """
+    signs = np.where(np.arange(vector.size) * 0.6180339887498949 % 1 < 0.5, np.float32(-1), np.float32(1))
+    stretches = np.array_split(vector * signs, count)
+    sums = np.array([stretch.sum(dtype=np.float64) for stretch in stretches])
+    length = float(np.linalg.norm(vector))
+    return sums / length if length > 0 else sums
 
 
 @dataclass

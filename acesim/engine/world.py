@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from acesim.engine.cohort import Result
 from acesim.engine.setup import Setup
-from acesim.engine.state import Measured, Server, Worker
+from acesim.engine.state import Measured, Server, Worker, sketched
 from acesim.scenario.streams import stream
 from acesim.seam import Vector, View
 
@@ -85,7 +86,19 @@ class World:
         """Return the state of a fleet row."""
         return self.workers[row] if self.is_worker(row) else self.servers[row]
 
-    def view(self, now_s: float, progress: float, update: Vector | None, step: Vector | None) -> View:
+    def note_update(self, row: int, steps: int, result: Result, sketch: int) -> None:
+        """Keep what a worker tells of its update: how far it has walked, and its direction in `sketch` numbers."""
+        measured, walked = self.measured, result.walked
+        drift = float(np.linalg.norm(result.update)) if walked is None and steps > 1 else walked or 0.0
+        measured.drift[row] = drift if steps > 1 else 0.0
+        if sketch:
+            found = sketched(result.update, sketch)
+            if measured.sketch is None or measured.sketch.shape[1] != sketch:
+                measured.sketch = np.full((self.workers_count, sketch), np.nan)
+            measured.sketch[row] = found
+
+    def view(self, now_s: float, progress: float, update: Vector | None, step: Vector | None,
+             curvature: Vector | None = None) -> View:
         """Return what the cloud knows when it plans."""
         measured = self.measured
         return View(round=max(self.cloud.round, 0), progress=progress, time_s=now_s,
@@ -96,4 +109,5 @@ class World:
                     region=np.asarray(self.topology.region_of),
                     participation=measured.answered / np.maximum(measured.asked, 1),
                     staleness=np.maximum(self.cloud.round - measured.heard, 0), drift=measured.drift.copy(),
-                    update=update, step=step)
+                    update=update, step=step, curvature=curvature,
+                    sketch=None if measured.sketch is None else measured.sketch.copy())

@@ -6,12 +6,14 @@ Every recipe takes what it may know of the model and its own parameters, and giv
 from __future__ import annotations
 
 from acesim.aggregators import Outer
-from acesim.compressors import QSGD, CompressorBase, Dense, ErrorFeedback, Grouped, Silent, TopK, Uniform, buckets
+from acesim.compressors import QSGD, CompressorBase, Dense, ErrorFeedback, Silent, TopK, Uniform, buckets
 from acesim.learning.local import GradientStep, LocalSteps
 from acesim.learning.optimizers import SGD, AdamW, LearningRate
+from acesim.policies import ace
+from acesim.policies.ace import ace_sync
 from acesim.policies.fusion import fused as in_chunks
 from acesim.policies.sketch_fusion import sketch_fusion
-from acesim.schedules import AceSchedule, Attention, Fixed
+from acesim.schedules import Fixed
 from acesim.seam import ModelInfo, TreePolicy
 
 
@@ -142,30 +144,19 @@ def given_bytes(info: ModelInfo, megabytes_up: float | None = None, megabytes_do
                       Fixed(local_steps=local_steps, fraction=fraction, quorum=quorum), tree)
 
 
-def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: float = 1.0, alpha: float = 0.5,
-             gamma: float = 1.0, top_p: float = 0.0, deadline_s: float | None = None, attention: bool = True,
-             warm_up: int = 2, tree: str = "regions") -> TreePolicy:
-    """ACE-Sync: learned importance, budgets from measured bandwidth, a knapsack of groups x levels, residuals, regions.
-
-    c_min, c_max, beta   of c_k(t) = c_min + (c_max - c_min) exp(-beta B_k / B_ref)  [5]
-    alpha                share of the temporal branch of the importance  [3]
-    gamma                of the residual correction  [7]
-    top_p                share of groups in full precision if the budget allows  [2]; costs 1.2 points at c = 8, so 0
-    deadline_s           a round's transfer may take no longer
-    attention            False: every group is as important as any other (ablation)
-    warm_up              first rounds in full precision: the paper's gradient snapshots
-    tree                 "regions" (edge - region - cloud) or "star" (ablation)
-    source               arXiv 2512.18127, as read in docs/design.md
-    """
-    schedule = AceSchedule(4 * info.nominal_size, Attention(info.groups, alpha=alpha), attention, c_min, c_max, beta,
-                           deadline_s, top_p, warm_up)
-    grouped = Grouped(tuple(group.size for group in info.groups), nominal_size=info.nominal_size,
-                      nominal_block=info.nominal_block)
-    return TreePolicy(GradientStep(), ErrorFeedback(grouped, gamma), server_rule(info), Dense(), schedule, tree)
-
-
 RECIPES = {
     "ace-sync": ace_sync,
+    "ace-sync-plus": ace.PLUS,
+    "ace-sync/adaptive-interval": ace.ADAPTIVE_INTERVAL,
+    "ace-sync/cache": ace.CACHE,
+    "ace-sync/flat": ace.FLAT,
+    "ace-sync/latency-weights": ace.LATENCY_WEIGHTS,
+    "ace-sync/no-attention": ace.NO_ATTENTION,
+    "ace-sync/no-clusters": ace.NO_CLUSTERS,
+    "ace-sync/no-error-feedback": ace.NO_ERROR_FEEDBACK,
+    "ace-sync/no-knapsack": ace.NO_KNAPSACK,
+    "ace-sync/paper": ace.PAPER,
+    "ace-sync/top-p": ace.TOP_P,
     "cloud-only": cloud_only,
     "fedavg": fedavg,
     "full-sync": full_sync,

@@ -2,6 +2,9 @@
 
 from acesim.schedules.ace import AceSchedule, AceState
 from acesim.schedules.attention import Attention, AttentionState
+from acesim.schedules.budgets import Budgets
+from acesim.schedules.clusters import Clusters
 from acesim.schedules.fixed import Fixed
+from acesim.schedules.intervals import Intervals
 
-__all__ = ["AceSchedule", "AceState", "Attention", "AttentionState", "Fixed"]
+__all__ = ["AceSchedule", "AceState", "Attention", "AttentionState", "Budgets", "Clusters", "Fixed", "Intervals"]

@@ -1,11 +1,7 @@
-"""ACE-Sync's schedule: budgets from measured bandwidth, importance learned on line.
+"""ACE-Sync's schedule: importance learned on line, budgets by measured bandwidth, clusters, weights and intervals.
 
-    c_k(t) = c_min + (c_max - c_min) exp(-beta B_k(t) / B_ref)                             [5]
-    budget_k = min(dense bytes / c_k(t), B_k(t) x deadline)
-
-Source: arXiv 2512.18127.  Read into the paper: c is dense over sent bytes, B_k the exponentially weighted mean rate of
-the worker's own finished flows, B_ref the median over edge workers (the paper's exponent has a unit; this one has not).
-Workers of the data centre have their own B_k, get c near c_min, and stay out of the median.
+Each of these is a part of its own (`attention`, `budgets`, `clusters`, `weights`, `intervals`); this one asks them in turn
+and writes the plan.  Source: arXiv 2512.18127; each round is scheduled by what was measured up to the round before.
 """
 
 from __future__ import annotations
@@ -17,59 +13,78 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.scenario.errors import PolicyError
-from acesim.schedules.attention import Attention, AttentionState, contribution, rank_correlation, statistics
-from acesim.schedules.fixed import weigh
+from acesim.schedules.attention import Attention, AttentionState, contribution, means, rank_correlation, statistics
+from acesim.schedules.budgets import Budgets, edge_median
+from acesim.schedules.clusters import Clusters, ClusterState
+from acesim.schedules.intervals import Intervals, IntervalState, resting
+from acesim.schedules.weights import trusted
 from acesim.seam import Budget, Generator, Plan, Vector, View
 
 Floats = NDArray[np.float64]
+HISTORY = 20  # rounds of measured bandwidth that a careful deadline looks back on
 
 
 class AceState(NamedTuple):
-    """attention: of the predictor; last_magnitude: mean |g| by group of the round before, for comparison."""
+    """States of the parts; last_magnitude: mean |g| by group of the round before; history: bandwidths [rounds, W]."""
 
     attention: AttentionState
     last_magnitude: Floats | None
+    clusters: ClusterState | None
+    intervals: IntervalState
+    history: tuple[Floats, ...]
 
 
 @dataclass(frozen=True)
 class AceSchedule:
-    """Every enrolled worker in every round, each with the bytes its link can carry and the importance of the groups.
+    """Every worker in every round, each with the bytes its link can carry and the importance of the groups.
 
-    dense_bytes     of one full-precision nominal update
+    budgets         equation [5]
     attention       the predictor; `learned=False` gives every group the same importance (ablation)
-    c_min, c_max    compression factor of an infinitely fast and of an infinitely slow worker, 1 <= c_min <= c_max
-    beta            of [5]
-    deadline_s      a round's transfer may take no longer than this, or None
     keep            p of [2]: the most important share of groups is sent in full precision if the budget allows
     warm_up         first rounds that are sent in full precision: the paper's gradient snapshots
+    clusters        workers that share a plan, or None: each has its own
+    intervals       local steps between messages, by drift [9]
+    latency_power   lambda of the weights [8]; 0: latency does not count
+    curvature       divide a group's importance by the root of the server's mean v: by what the update will be divided by
+    rest_every      r: the `rest_share` of groups least important are sent every r-th round only; 1: all in every round
+    careful         quantile of the last bandwidths that a deadline is reckoned with; None: their mean
+    down_factor     compression factor of the downlink, for a downlink that takes budgets; None: its own level
     """
 
-    dense_bytes: int
+    budgets: Budgets
     attention: Attention
     learned: bool = True
-    c_min: float = 2.0
-    c_max: float = 16.0
-    beta: float = 1.0
-    deadline_s: float | None = None
     keep: float = 0.0
     warm_up: int = 2
+    clusters: Clusters | None = None
+    intervals: Intervals = Intervals()
+    latency_power: float = 0.0
+    curvature: bool = False
+    rest_every: int = 1
+    rest_share: float = 0.5
+    careful: float | None = None
+    down_factor: float | None = None
     together: bool = True
+    randomness: str = "clustering"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.c_min <= self.c_max:
-            raise PolicyError(f"c_min = {self.c_min}, c_max = {self.c_max}: must satisfy 1 <= c_min <= c_max")
-        if self.beta < 0:
-            raise PolicyError(f"beta = {self.beta}: must not be negative")
-        if self.deadline_s is not None and self.deadline_s <= 0:
-            raise PolicyError(f"deadline_s = {self.deadline_s}: must be positive, or null for none")
-        if not isinstance(self.warm_up, int) or self.warm_up < 0:
-            raise PolicyError(f"warm_up = {self.warm_up!r}: must be a whole number of rounds, not negative")
-        if not 0 <= self.keep <= 1:
-            raise PolicyError(f"top_p = {self.keep}: must lie in [0, 1]")
+        rules = ((isinstance(self.warm_up, int) and self.warm_up >= 0, "warm_up", self.warm_up,
+                  "must be a whole number of rounds, not negative"),
+                 (0 <= self.keep <= 1, "top_p", self.keep, "must lie in [0, 1]"),
+                 (self.latency_power >= 0, "latency_power", self.latency_power, "must not be negative; 0 is none"),
+                 (isinstance(self.rest_every, int) and self.rest_every >= 1, "rest_every", self.rest_every,
+                  "must be a whole number of rounds, at least 1"),
+                 (0 <= self.rest_share <= 1, "rest_share", self.rest_share, "must lie in [0, 1]"),
+                 (self.careful is None or 0 <= self.careful <= 1, "careful", self.careful, "must lie in [0, 1]"),
+                 (self.down_factor is None or self.down_factor >= 1, "down", self.down_factor, "must be at least 1"))
+        for holds, name, value, rule in rules:
+            if not holds:
+                raise PolicyError(f"{name} = {value!r}: {rule}")
 
     def init(self, view: View, rng: Generator) -> AceState:
         """Return the state before the first round."""
-        return AceState(self.attention.init(), None)
+        clusters = self.clusters.init(rng) if self.clusters else None
+        return AceState(self.attention.init(), None, clusters, self.intervals.init(view.tier.size), ())
 
     def enrolled(self, tier: NDArray[np.str_]) -> NDArray[np.bool_]:
         """Everybody takes part."""
@@ -78,29 +93,23 @@ class AceSchedule:
     def plan(self, view: View, state: AceState) -> tuple[Plan, AceState]:
         """Return the plan of the next round."""
         state, report = self._learn(view, state)
-        groups = len(self.attention.groups)
-        importance = self.attention.predict(state.attention) if self.learned else np.ones(groups)
-        reference = edge_median(view.bandwidth_bytes_per_s, view.tier)
-        budgets = self.budgets(view.bandwidth_bytes_per_s, reference, view.round)
-        region_budgets = self.budgets(view.region_bandwidth_bytes_per_s, reference, view.round)
-        narrow = importance.astype(np.float32)
-        plan = Plan(participants=np.arange(view.tier.size), local_steps=np.ones(view.tier.size, dtype=np.int64),
-                    weights=weigh(view, "examples"),
-                    levels=[Budget(each, narrow, self.keep) for each in budgets],
-                    region_levels=[Budget(each, narrow, self.keep) for each in region_budgets],
-                    nbytes=4 * groups + 4, report=report)
+        state, labels = self._cluster(view, state)
+        state = state._replace(intervals=self.intervals.advance(view, labels, state.intervals))
+        groups, workers = len(self.attention.groups), view.tier.size
+        importance = self._importance(view, state)
+        if self.careful is not None:
+            state = state._replace(history=(*state.history, view.bandwidth_bytes_per_s)[-HISTORY:])
+        if self.intervals.most > 1:
+            report = report | {"local_steps": float(state.intervals.steps.mean())}
+        budgets, region_budgets = self._budgets(view, labels, state)
+        down = None if self.down_factor is None else self._down(view, groups)
+        plan = Plan(participants=np.arange(workers), local_steps=state.intervals.steps,
+                    weights=trusted(view, self.latency_power),
+                    levels=[Budget(each, importance, self.keep) for each in budgets],
+                    region_levels=[Budget(each, importance, self.keep) for each in region_budgets],
+                    down_level=down, nbytes=4 * groups + 4, report=report,
+                    sketch=self.clusters.asks(view, state.clusters) if self.clusters and state.clusters else 0)
         return plan, state
-
-    def budgets(self, bandwidth: Floats, reference: float, round_number: int) -> list[float]:
-        """Return the nominal bytes each sender may use; dense in the warm-up or while its bandwidth is unknown."""
-        factor = self.c_min + (self.c_max - self.c_min) * np.exp(-self.beta * bandwidth / reference)
-        budget = self.dense_bytes / np.where(np.isfinite(factor), factor, 1.0)
-        if round_number < self.warm_up:
-            budget = np.full(bandwidth.shape, float(self.dense_bytes))
-        if self.deadline_s is not None:
-            budget = np.fmin(budget, bandwidth * self.deadline_s)
-        # A dense payload at group level costs a little more than its values: leave room for scales and levels.
-        return [float(each) * (1.01 if each >= self.dense_bytes else 1.0) for each in budget]
 
     def _learn(self, view: View, state: AceState) -> tuple[AceState, dict[str, float]]:
         """Learn from what the last round did; report predicted against measured importance."""
@@ -113,15 +122,43 @@ class AceSchedule:
                       "rank_correlation_magnitude": rank_correlation(state.last_magnitude, label)}
         attention = self.attention.observe(view.update, state.attention)
         attention = self.attention.learn(label, attention) if self.learned else attention
-        return AceState(attention, _magnitude(view.update, self.attention)), report
+        return state._replace(attention=attention, last_magnitude=_magnitude(view.update, self.attention)), report
+
+    def _cluster(self, view: View, state: AceState) -> tuple[AceState, NDArray[np.int64] | None]:
+        if self.clusters is None or state.clusters is None:
+            return state, None
+        clusters = self.clusters.advance(view, state.clusters)
+        return state._replace(clusters=clusters), clusters.labels
+
+    def _importance(self, view: View, state: AceState) -> Vector:
+        """Return what a unit of each group's energy is worth [G]; 0 for groups that rest in this round."""
+        groups = self.attention.groups
+        importance = self.attention.predict(state.attention) if self.learned else np.ones(len(groups))
+        if self.curvature and view.curvature is not None:
+            mean = means(view.curvature.astype(np.float64), groups)
+            importance = importance / np.sqrt(mean + 1e-6 * mean.mean() + 1e-30)
+            importance = importance / importance.max()
+        if view.round >= self.warm_up:
+            importance = np.where(resting(importance, self.rest_share, self.rest_every, view.round), 0.0, importance)
+        return importance.astype(np.float32)
+
+    def _budgets(self, view: View, labels: NDArray[np.int64] | None,
+                 state: AceState) -> tuple[list[float], list[float]]:
+        """Return the nominal bytes of every worker and of every region."""
+        bandwidth, whole = view.bandwidth_bytes_per_s, view.round < self.warm_up
+        reference = edge_median(bandwidth, view.tier)
+        expected = None
+        if self.clusters is not None:
+            bandwidth = self.clusters.shared(bandwidth, labels)
+        if self.careful is not None and state.history:
+            expected = np.minimum(bandwidth, np.quantile(np.stack(state.history), self.careful, axis=0))
+        return (self.budgets.nbytes(bandwidth, reference, whole, expected),
+                self.budgets.nbytes(view.region_bandwidth_bytes_per_s, reference, whole))
+
+    def _down(self, view: View, groups: int) -> Budget:
+        factor = 1.0 if view.round < self.warm_up else self.down_factor or 1.0
+        return Budget(self.budgets.dense_bytes / factor, np.ones(groups, np.float32))
 
 
 def _magnitude(update: Vector, attention: Attention) -> Floats:
     return statistics(update, attention.groups)[0]
-
-
-def edge_median(bandwidth: Floats, tier: NDArray[np.str_]) -> float:
-    """Return B_ref: the median of the edge workers' bandwidths (of all where there is no edge); NaN at first."""
-    chosen = bandwidth[tier == "edge"] if (tier == "edge").any() else bandwidth
-    known = chosen[np.isfinite(chosen)]
-    return float(np.median(known)) if known.size else float("nan")

@@ -116,6 +116,12 @@ def statistics(vector: Vector, groups: Sequence[Group]) -> tuple[Floats, Floats]
     return np.add.reduceat(np.abs(wide), starts) / sizes, np.maximum(square - mean**2, 0.0)
 
 
+def means(values: Floats, groups: Sequence[Group]) -> Floats:
+    """Return the mean of each group [G]."""
+    starts = np.array([group.start for group in groups])
+    return np.asarray(np.add.reduceat(values, starts) / np.array([group.size for group in groups], dtype=float))
+
+
 def contribution(update: Vector, step: Vector, groups: Sequence[Group]) -> Floats:
     """Return the measured label [G]: |<g_i, delta theta_i>| ranked to [0, 1]."""
     starts = np.array([group.start for group in groups])
