@@ -14,8 +14,8 @@ from acesim.seam import Compressor, Update, Vector
 class Replay(Outer):
     """theta <- optimizer applied H times to the mean of the inbox, at learning rate x H^-power.
 
-    H is the weighted mean of the local steps behind the inbox, rounded; with H = 1 this is `Outer`.  The learning rate's
-    schedule advances by H, so that a run of a given number of local steps ends at its end.
+    H is the weighted mean of the local steps behind the inbox, rounded; with H = 1 this is `Outer`.  The learning
+    rate's schedule advances by H, so that a run of a given number of local steps ends at its end.
 
     power    .5: 0.71 x the learning rate at H = 2, 0.5 x at H = 4.  A mean over H batches is less noisy, but H steps
              along one direction reach further than H along H directions.

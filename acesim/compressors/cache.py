@@ -1,4 +1,4 @@
-"""What a group's last payload said is used again while nothing new comes: cached values, and feedback that knows of it."""
+"""Cached values: what a group's last payload said is used again while nothing new comes; and feedback that knows."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ class CachedFeedback(CompressorBase):
         empty = self._empty(size)
         return CachedState(np.zeros(size, np.float32), empty, empty, self.inner.init(size))
 
-    def encode(self, vector: Vector, level: Any, rng: Generator | None, state: CachedState) -> tuple[Payload, CachedState]:
+    def encode(self, vector: Vector, level: Any, rng: Generator | None,
+               state: CachedState) -> tuple[Payload, CachedState]:
         """Return the payload of vector + gamma * residual, and the state after it."""
         payload, _, state = self.encode_decoded(vector, level, rng, state)
         return payload, state
@@ -139,6 +140,7 @@ class CachedFeedback(CompressorBase):
 def _in_eight_bits(decoded: Vector, floats: NDArray[np.bool_], body: GroupedBody, starts: NDArray[np.int64],
                    sizes: NDArray[np.int64]) -> tuple[NDArray[np.int8], Vector]:
     """Return codes and scales of a body whose groups of floats are rounded to multiples of peak / 127."""
-    steps = usable(np.maximum.reduceat(np.where(floats, np.abs(decoded), 0), starts).astype(np.float32) / np.float32(127))
+    peaks: Vector = np.maximum.reduceat(np.where(floats, np.abs(decoded), np.float32(0)), starts)
+    steps = usable(peaks / np.float32(127))
     nearest = np.rint(decoded * np.repeat(inverse(steps), sizes)).astype(np.int8)
     return np.where(floats, nearest, body.codes), np.where(floats[starts], steps, body.scales)

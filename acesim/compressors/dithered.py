@@ -25,7 +25,7 @@ def dithered(vector: Vector, picks: Picks, layout: Layout, known: Moments, rng: 
     body = rounded(vector, picks, layout, known)
     grids = layout.kinds[picks] == "grid"
     levels = np.maximum(layout.reaches[picks], 1)
-    steps = usable(np.sqrt(known.squares) / levels)
+    steps = usable((np.sqrt(known.squares) / levels).astype(np.float32))
     shares = known.magnitudes * np.repeat(inverse(steps), layout.sizes)
     floors = np.floor(shares)
     floors += rng.random(vector.size, np.float32) < shares - floors

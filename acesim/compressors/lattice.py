@@ -37,8 +37,11 @@ class Density(NamedTuple):
 
 
 class LatticeState(NamedTuple):
-    """ratio: log2 of step over root mean square that the last payload should have had; NaN before the first; debt: bytes
-    that the payloads so far have taken beyond their budgets."""
+    """What the last payload has taught.
+
+    ratio   log2 of step over root mean square that it should have had; NaN before the first
+    debt    bytes that the payloads so far have taken beyond their budgets
+    """
 
     ratio: float
     debt: float = 0.0
@@ -72,7 +75,7 @@ class Lattice(CompressorBase):
     With an entropy code behind it, an even grid of one step for all blocks is within a quarter of a bit of the best
     there is at any rate, and it divides bytes among blocks as a knapsack would (equal slopes): reverse water-filling.
     Budgets are kept on the average, so that one trial mostly serves: a payload may take `slack` more or less than its
-    own, and what it took too much the next ones have less.  Without a slack the step is searched until the budget holds.
+    own, and what it took too much the next ones have less.  With slack = 0 the step is searched until the budget holds.
 
     sizes       [G] entries of consecutive blocks, each below 65536
     nominal_size, nominal_block   as `Grouped`
@@ -87,9 +90,10 @@ class Lattice(CompressorBase):
     source      Sullivan 1996 (entropy-coded scalar quantisation); Cover & Thomas, section 10.3.3 (water-filling);
                 this combination is acesim's, not the paper's
 
-    >>> payload, _ = Lattice((4,), bits=20.).encode(np.array([3., -4., .1, 0.], np.float32), 10., None, LatticeState(0.))
-    >>> payload.nbytes == len(Lattice((4,)).serialise(payload.body))
-    True
+    >>> grid = Lattice((4,), bits=8.0)
+    >>> payload, _ = grid.encode(np.array([3., -4., .1, 0.], np.float32), None, None, grid.init(4))
+    >>> payload.nbytes, len(grid.serialise(payload.body)), np.flatnonzero(grid.decode(payload.body, 4))
+    (11, 11, array([0, 1]))
     """
 
     sizes: tuple[int, ...]
@@ -105,15 +109,16 @@ class Lattice(CompressorBase):
         if not self.sizes or not 1 <= min(self.sizes) <= max(self.sizes) < 65536 or not 1 <= self.nominal_block < 65536:
             raise PolicyError("Lattice: sizes and nominal_block must lie from 1 to 65535")
         if not self.bits > 0 or not 0 < self.offset <= 0.5 or not 0 <= self.slack <= 0.5:
-            raise PolicyError(f"Lattice: bits = {self.bits}, offset = {self.offset}, slack = {self.slack}: must be positive, "
-                              "in (0, 0.5] and in [0, 0.5]")
+            raise PolicyError(f"Lattice: bits = {self.bits}, offset = {self.offset}, slack = {self.slack}: must be "
+                              "positive, in (0, 0.5] and in [0, 0.5]")
 
     def init(self, size: int) -> LatticeState:
         """Return the state before the first payload."""
         self._check(size)
         return LatticeState(math.nan)
 
-    def encode(self, vector: Vector, level: Any, rng: Generator | None, state: LatticeState) -> tuple[Payload, LatticeState]:
+    def encode(self, vector: Vector, level: Any, rng: Generator | None,
+               state: LatticeState) -> tuple[Payload, LatticeState]:
         """Return the entries on the finest grid that the budget pays for; rng is not used."""
         payload, _, state = self.encode_decoded(vector, level, rng, state)
         return payload, state
@@ -164,15 +169,15 @@ class Lattice(CompressorBase):
         counts = np.frombuffer(data, "<u2", groups).astype(np.int64)
         sent, at = counts > 0, _COUNT_BYTES * groups
         number = int(sent.sum())
-        steps, gap_bits, excess_bits = np.zeros(groups, np.float32), np.zeros(groups, np.int64), np.zeros(groups, np.int64)
+        steps, (gap_bits, excess_bits) = np.zeros(groups, np.float32), np.zeros((2, groups), np.int64)
         steps[sent] = np.frombuffer(data, "<f4", number, at)
         pairs = np.frombuffer(data, np.uint8, number, at + 4 * number)
         gap_bits[sent], excess_bits[sent] = pairs & 15, pairs >> 4
         return LatticeBody(rice.read(data[at + 5 * number:], counts, gap_bits, excess_bits, self._blocks), steps)
 
     def declared(self) -> tuple[Work, Work]:
-        """A trial reads the vector, writes codes (2 bytes), and reads them for counts and lengths: two trials a payload,
-        as measured; decoding reads codes and writes entries."""
+        """A trial reads the vector, writes codes (2 bytes), and reads them for counts and lengths: two trials a
+        payload, which is more than most take; decoding reads codes and writes entries."""
         return Work(bytes=2 * 14.0, flops=2 * 12.0), Work(bytes=6.0, flops=6.0)
 
     def _scaled(self, vector: Vector, roots: Vector) -> Scaled:
@@ -225,8 +230,8 @@ class Lattice(CompressorBase):
         if isinstance(level, Budget):
             importance = np.asarray(level.importance, np.float32)
             if importance.shape != (groups,) or not np.isfinite(importance).all() or importance.min() < 0 or level.keep:
-                raise PolicyError(f"Lattice: importance of shape {importance.shape}, keep = {level.keep}: must be a finite "
-                                  f"number >= 0 for each of the {groups} groups, and keep 0")
+                raise PolicyError(f"Lattice: importance of shape {importance.shape}, keep = {level.keep}: must be a "
+                                  f"finite number >= 0 for each of the {groups} groups, and keep 0")
             nominal = self.nominal_size or size
             heads = (_COUNT_BYTES + _SENT_BYTES) * int(self._blocks_at(nominal).sum())
             return np.sqrt(importance), math.floor((level.nbytes - heads) * size / nominal)
@@ -247,5 +252,5 @@ class Lattice(CompressorBase):
 
     def _check(self, size: int) -> None:
         if size != sum(self.sizes):
-            raise PolicyError(f"Lattice: blocks of {sum(self.sizes)} entries for a vector of {size}: the sizes must add "
-                              f"up to the vector's")
+            raise PolicyError(f"Lattice: blocks of {sum(self.sizes)} entries for a vector of {size}: the sizes must "
+                              f"add up to the vector's")

@@ -1,7 +1,8 @@
 """Sparse whole numbers in few bits: gaps and magnitudes in Rice codes, a parameter of each for every block.
 
 A Rice code of parameter k spells n as n >> k zeros, a one, and the k low bits of n: near the entropy of a geometric
-distribution whose mean is about 2^k.  Rice & Plaunt 1971.  Zeros, ones and low bits lie in sections of their own, so that
+distribution whose mean is about 2^k.  Rice & Plaunt 1971.  Zeros, ones and low bits lie in sections of their own, so
+that
 all of it is spelt and read in passes over whole vectors; `Coded.nbytes` is the length of what `spell` gives, without
 spelling it.
 """
@@ -72,8 +73,8 @@ def coded(codes: NDArray[np.int16], blocks: Blocks) -> Coded:
 def parameters(means: NDArray[np.float64]) -> Whole:
     """Return the parameter that spells geometric numbers of these means in the fewest bits.
 
-    A number of mean mu takes k + 1 / (1 - r^(2^k)) bits, r = mu / (1 + mu): k + 1 is as good where r^(2^k) is the golden
-    ratio's inverse, the root of t^2 + t = 1.
+    A number of mean mu takes k + 1 / (1 - r^(2^k)) bits, r = mu / (1 + mu): k + 1 is as good where r^(2^k) is the
+    golden ratio's inverse, the root of t^2 + t = 1.
 
     >>> parameters(np.array([0., .5, 3., 100.]))
     array([0, 0, 1, 6])

@@ -26,8 +26,8 @@ def variance(levels: int, entries: int) -> float:
 class Shrunk(CompressorBase):
     """Q(x) / (1 + omega): the least error that a multiple of an unbiased Q can promise.
 
-    E|x - Q(x) / (1 + omega)|^2 <= omega / (1 + omega) |x|^2: contractive in the mean over its random numbers, though not
-    for every draw, which is all that error feedback needs.
+    E|x - Q(x) / (1 + omega)|^2 <= omega / (1 + omega) |x|^2: contractive in the mean over its random numbers, though
+    not for every draw, which is all that error feedback needs.
 
     inner    QSGD; all else is its
     source   Horvath & Richtarik 2021, arXiv:2006.11077 (induced compressors); Stich et al. 2018, arXiv:1809.07599

@@ -107,8 +107,9 @@ class Measured:
         """Return the state before anything was measured."""
         def unknown(rows: int) -> NDArray[np.float64]:
             return np.full(rows, np.nan)
+        heard, asked, answered = np.zeros((3, workers), dtype=np.int64)
         return Measured(unknown(workers), unknown(regions), unknown(workers), unknown(workers), unknown(workers),
-                        *(np.zeros(workers, dtype=np.int64) for _ in range(3)))
+                        heard, asked, answered)
 
 
 def needed(quorum: float, awaited: int) -> int:

@@ -18,7 +18,7 @@ from acesim.seam import GradientFunction, Guide, Vector
 
 @dataclass(frozen=True)
 class LookAhead:
-    """Walk along a copy of the server's optimizer, which every worker can keep where it is sent all that the server adds.
+    """Walk along a copy of the server's optimizer, which a worker can keep where it is sent all that the server adds.
 
     x_0 = anchor;  g_h = gradient at x_h;  x_{h+1} = optimizer step from x_h with g_h and the server's moments, at the
     server's learning rate x H^-power;  update = mean of g_0 .. g_{H-1}
@@ -91,7 +91,8 @@ class LastStep:
         kept = (here.copy(), seen + 1)
         if steps == 1:
             return slope, kept
-        total, ahead = slope.copy(), np.where(seen[:, None] > 0, here - last, np.float32(0))
+        total = slope.copy()
+        ahead: Vector = np.where(seen[:, None] > 0, here - last, np.float32(0))
         for step in range(1, steps):
             total += gradient(here + np.float32(self.reach * step / steps) * ahead)[0]
         return total / total.dtype.type(steps), kept
@@ -110,4 +111,4 @@ def _copies(guide: Guide, rows: int) -> object:
 
 
 def _lengths(walks: Vector) -> NDArray[np.float64]:
-    return np.sqrt(np.sum(np.square(walks, dtype=np.float64), axis=-1))
+    return np.asarray(np.sqrt(np.sum(np.square(walks, dtype=np.float64), axis=-1)))

@@ -41,22 +41,24 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: flo
     curvature            divide a group's value by the root of the server's mean v: what its update will be divided by
     top_p                share of groups in full precision if the budget allows  [2]; costs 1.2 points at c = 8, so 0
     knapsack             False: no group is preferred, one level for all at equal bytes (ablation)
-    operator             how levels round: "nearest"; "stochastic" is [6] as it stands (without error_feedback only: with
-                         it, it diverges, and is refused); "shrunk" is [6] over 1 + omega
-    coding               "levels" (the paper's: a level for each group), or "lattice": one step for all and an entropy code
+    operator             how levels round: "nearest"; "stochastic" is [6] as it stands (without error_feedback only:
+                         with it, it diverges, and is refused); "shrunk" is [6] over 1 + omega
+    coding               "levels" (the paper's: a level for each group), or "lattice": one step for all and an entropy
+                         code
     offset               of the lattice: .5 rounds to nearest, less leaves more zeros
     error_feedback       False: what is not sent is lost (ablation)
     gamma                of the residual correction  [7]
     cache                rho: for a group that is not sent the server uses rho^n times its last value, n rounds ago  [7]
     rest_every           r: the rest_share least important groups are sent every r-th round only, in turns
     rest_share           share of the groups that are sent at intervals
-    clusters             k of k-means over workers; a cluster has one interval, and the budget of its slowest quartile; 0: none
+    clusters             k of k-means over workers; a cluster has one interval, and the budget of its slowest
+                         quartile; 0: none
     recluster_every      rounds between clusterings
     sketch               numbers that workers report of their update's direction for the clustering; 0: none
     latency_power        lambda of min(1, median round time / own)^lambda in the weights  [8]; 0: latency does not count
     h_min, h_max         bounds of the local steps between messages, by drift  [9]; equal: fixed
-    ahead                where the later steps' gradients are taken: along a copy of the "server"'s optimizer, or along the
-                         "last-step" that the model took (needs no dense downlink, knows no drift)
+    ahead                where the later steps' gradients are taken: along a copy of the "server"'s optimizer, or
+                         along the "last-step" that the model took (needs no dense downlink, knows no drift)
     down                 the model's way down: "dense" fp32, "8-bit", "4-bit" or "2-bit" differences, or a "lattice"
     down_c               compression factor of a lattice on the way down
     warm_up              first rounds in full precision: the paper's gradient snapshots
@@ -66,50 +68,51 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: flo
     sizes = tuple(group.size for group in info.groups)
     clustering = Clusters(clusters, recluster_every, sketch=sketch) if clusters else None
     schedule = AceSchedule(
-        Budgets(4 * info.nominal_size, c_min, c_max, beta, c, deadline_s), Attention(info.groups, alpha=alpha), attention,
+        Budgets(4 * info.nominal_size, c_min, c_max, beta, c, deadline_s), Attention(info.groups, alpha=alpha),
+        attention,
         top_p, warm_up, clustering, Intervals(h_min, h_max), latency_power, curvature, rest_every, rest_share, careful,
         down_c if down == "lattice" else None)
     if coding == "lattice":
-        _no_more_than(cache == 0 and knapsack and top_p == 0, "coding = 'lattice'", "goes with cache = 0, top_p = 0 and "
-                      "knapsack = true: it has no levels to choose from")
+        _demand(cache == 0 and knapsack and top_p == 0, "coding = 'lattice'",
+                "goes with cache = 0, top_p = 0 and knapsack = true: it has no levels to choose from")
         inner: Any = Lattice(sizes, info.nominal_size, info.nominal_block, offset=offset)
     else:
-        _no_more_than(coding in CODINGS, f"coding = {coding!r}", f"must be one of {', '.join(CODINGS)}")
-        _no_more_than(knapsack or top_p == 0, f"top_p = {top_p}", "needs the knapsack")
+        _demand(coding in CODINGS, f"coding = {coding!r}", f"must be one of {', '.join(CODINGS)}")
+        _demand(knapsack or top_p == 0, f"top_p = {top_p}", "needs the knapsack")
         inner = Grouped(sizes, nominal_size=info.nominal_size, nominal_block=info.nominal_block,
                         choice="knapsack" if knapsack else "uniform", rounding=operator)
     local = _local(h_min, h_max, ahead)
     rule, rate = info.optimizer.rule, info.optimizer.learning_rate(info.total_steps)
     server = Outer(rule, rate) if h_max == 1 else Replay(rule, rate)
-    return TreePolicy(local, _corrected(inner, error_feedback, gamma, cache), server, _down(info, down, sizes), schedule,
-                      tree)
+    uplink = _corrected(inner, error_feedback, gamma, cache)
+    return TreePolicy(local, uplink, server, _down(info, down, sizes), schedule, tree)
 
 
-def _no_more_than(holds: bool, what: str, rule: str) -> None:
+def _demand(holds: bool, what: str, rule: str) -> None:
     if not holds:
         raise PolicyError(f"{what}: {rule}")
 
 
 def _corrected(inner: Any, error_feedback: bool, gamma: float, cache: float) -> Compressor:
     if not error_feedback:
-        _no_more_than(cache == 0, f"cache = {cache}", "needs error_feedback, which keeps account of it")
+        _demand(cache == 0, f"cache = {cache}", "needs error_feedback, which keeps account of it")
         return inner  # type: ignore[no-any-return]
     return CachedFeedback(inner, cache, gamma) if cache else ErrorFeedback(inner, gamma)
 
 
 def _local(h_min: int, h_max: int, ahead: str) -> LocalTraining:
-    _no_more_than(ahead in AHEAD, f"ahead = {ahead!r}", f"must be one of {', '.join(AHEAD)}")
+    _demand(ahead in AHEAD, f"ahead = {ahead!r}", f"must be one of {', '.join(AHEAD)}")
     if h_max == 1:
         return GradientStep()
     if ahead == "server":
         return LookAhead()
-    _no_more_than(h_min == h_max, f"h_min = {h_min}, h_max = {h_max}", "must be equal with ahead = 'last-step': it knows "
-                  "no drift")
+    _demand(h_min == h_max, f"h_min = {h_min}, h_max = {h_max}",
+            "must be equal with ahead = 'last-step', which knows no drift")
     return LastStep()
 
 
 def _down(info: ModelInfo, down: str, sizes: tuple[int, ...]) -> Compressor:
-    _no_more_than(down in DOWNLINKS, f"down = {down!r}", f"must be one of {', '.join(DOWNLINKS)}")
+    _demand(down in DOWNLINKS, f"down = {down!r}", f"must be one of {', '.join(DOWNLINKS)}")
     if down == "dense":
         return Dense()
     if down == "lattice":
@@ -130,9 +133,9 @@ def preset(what: str, **changed: Any) -> Callable[..., TreePolicy]:
     return recipe
 
 
-PAPER = preset("ACE-Sync by its letter: slow links down to 1/64, a tenth in full precision, cached values, adaptive intervals.",
+PAPER = preset("ACE-Sync by its letter: c up to 64, a tenth in full precision, cached values, intervals by drift.",
                c_max=64.0, top_p=0.1, cache=0.5, h_max=4)
-PLUS = preset("Beyond the paper: an entropy-coded lattice up and down, and groups valued by what the optimizer makes of them.",
+PLUS = preset("Beyond the paper: an entropy-coded lattice up and down, groups valued by what the optimizer divides by.",
               c=16.0, coding="lattice", curvature=True, down="lattice", down_c=16.0)
 NO_ATTENTION = preset("Without the predictor: every group is as important as any other.", attention=False)
 NO_KNAPSACK = preset("Without the knapsack: one level for all groups, at equal bytes.", knapsack=False)

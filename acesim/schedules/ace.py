@@ -1,12 +1,13 @@
 """ACE-Sync's schedule: importance learned on line, budgets by measured bandwidth, clusters, weights and intervals.
 
-Each of these is a part of its own (`attention`, `budgets`, `clusters`, `weights`, `intervals`); this one asks them in turn
+Each of these is a part of its own (`attention`, `budgets`, `clusters`, `weights`, `intervals`); this one asks them in
+turn
 and writes the plan.  Source: arXiv 2512.18127; each round is scheduled by what was measured up to the round before.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,8 @@ class AceSchedule:
     clusters        workers that share a plan, or None: each has its own
     intervals       local steps between messages, by drift [9]
     latency_power   lambda of the weights [8]; 0: latency does not count
-    curvature       divide a group's importance by the root of the server's mean v: by what the update will be divided by
+    curvature       divide a group's importance by the root of the server's mean v: by what the update will be divided
+                    by
     rest_every      r: the `rest_share` of groups least important are sent every r-th round only; 1: all in every round
     careful         quantile of the last bandwidths that a deadline is reckoned with; None: their mean
     down_factor     compression factor of the downlink, for a downlink that takes budgets; None: its own level
@@ -57,7 +59,7 @@ class AceSchedule:
     keep: float = 0.0
     warm_up: int = 2
     clusters: Clusters | None = None
-    intervals: Intervals = Intervals()
+    intervals: Intervals = field(default_factory=Intervals)
     latency_power: float = 0.0
     curvature: bool = False
     rest_every: int = 1

@@ -45,8 +45,8 @@ class Clusters:
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.every < 1 or self.sketch < 0:
-            raise PolicyError(f"clusters = {self.count}, recluster_every = {self.every}, sketch = {self.sketch}: must be "
-                              "whole numbers, the first two at least 1, the last not negative")
+            raise PolicyError(f"clusters = {self.count}, recluster_every = {self.every}, sketch = {self.sketch}: must "
+                              "be whole numbers, the first two at least 1, the last not negative")
         if not 0 <= self.quantile <= 1:
             raise PolicyError(f"quantile = {self.quantile}: must lie in [0, 1]")
 
@@ -72,7 +72,7 @@ class Clusters:
         return ClusterState(state.key, labels, view.round)
 
     def asks(self, view: View, state: ClusterState) -> int:
-        """Return the numbers of the sketch that this round's updates should bring: only the next clustering needs it."""
+        """Return the numbers of a sketch that this round's updates should bring, which the next clustering needs."""
         soon = state.labels is None or view.round + 1 - state.since >= self.every
         return self.sketch if soon else 0
 

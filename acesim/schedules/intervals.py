@@ -3,9 +3,10 @@
     D_k(t) = |theta_k(t) - theta(t)|_2                                                     [9]
 
 A worker's drift is how far it has walked from the model it was sent; relative, it is that over the length of the global
-step of the same round, since a fixed threshold on D_k / |theta| runs to the longest interval as the learning rate falls.
-Above the threshold the interval is halved, below half of it it grows by one.  The threshold is a quantile of the relative
-drifts of the first rounds.  Source: arXiv 2512.18127, section 3.4, which leaves scale and threshold open.
+step of the same round, since a fixed threshold on D_k / |theta| runs to the longest interval as the learning rate
+falls.
+Above the threshold the interval is halved, below half of it it grows by one.  The threshold is a quantile of the
+relative drifts of the first rounds.  Source: arXiv 2512.18127, section 3.4, which leaves scale and threshold open.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Intervals:
             raise PolicyError(f"h_min = {self.least!r}, h_max = {self.most!r}: must be whole numbers with "
                               "1 <= h_min <= h_max")
         if not 0 < self.quantile <= 1 or self.watch < 1:
-            raise PolicyError(f"quantile = {self.quantile}, watch = {self.watch}: must lie in (0, 1], and be at least 1")
+            raise PolicyError(f"quantile = {self.quantile}, watch = {self.watch}: must lie in (0, 1], and be >= 1")
 
     def init(self, workers: int) -> IntervalState:
         """Return the state before the first round."""

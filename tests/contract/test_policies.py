@@ -31,7 +31,7 @@ def test_the_loss_falls_on_a_parabola(name):
     # Given bytes carry nothing, so nothing is learned from them.
     fallen = {"local-only": 0.85, "given-bytes": 1.001}.get(name, 0.7)
     assert last.loss_nats < fallen * first.loss_nats
-    assert last.epoch == 4.0
+    assert 4.0 <= last.epoch <= 4.5  # intervals that follow the drift need not end on an epoch's mark
     assert last.time_s > 0
 
 

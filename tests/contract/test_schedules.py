@@ -9,7 +9,7 @@ import pytest
 from tests_support import groups, view
 
 from acesim import schedules
-from acesim.schedules import AceSchedule, Attention, Fixed
+from acesim.schedules import AceSchedule, Attention, Budgets, Clusters, Fixed, Intervals
 from acesim.seam import Budget, Schedule
 
 GROUPS = groups(8, 8, 4, 12)
@@ -18,8 +18,11 @@ SCHEDULES = [
     Fixed(), Fixed(local_steps=4, weights="uniform"), Fixed(fraction=0.4), Fixed(quorum=0),
     Fixed(quorum=0.5, late="cancel"), Fixed(tier="cloud"), Fixed(tier="edge", fraction=0.1), Fixed(level=0.25),
     Fixed(local_steps=3, sync_parent=False),
-    AceSchedule(4 * P, Attention(GROUPS)), AceSchedule(4 * P, Attention(GROUPS), learned=False, warm_up=0),
-    AceSchedule(4 * P, Attention(GROUPS), deadline_s=0.5, keep=0.2, beta=0.0),
+    AceSchedule(Budgets(4 * P), Attention(GROUPS)),
+    AceSchedule(Budgets(4 * P, factor=8.0), Attention(GROUPS), learned=False, warm_up=0),
+    AceSchedule(Budgets(4 * P, deadline_s=0.5, beta=0.0), Attention(GROUPS), keep=0.2, careful=0.2),
+    AceSchedule(Budgets(4 * P), Attention(GROUPS), clusters=Clusters(2, 2, sketch=3), intervals=Intervals(1, 4, watch=2),
+                latency_power=1.0, curvature=True, rest_every=2, down_factor=8.0),
 ]
 NAMES = [f"{type(schedule).__name__}-{row}" for row, schedule in enumerate(SCHEDULES)]
 every = pytest.mark.parametrize("schedule", SCHEDULES, ids=NAMES)
@@ -35,7 +38,8 @@ def views(rounds):
         yield view(W, cloud=2, regions=R, round=number, bandwidth_bytes_per_s=rate, progress=number / rounds,
                    region_bandwidth_bytes_per_s=rng.lognormal(16, 1, R), compute_s=rng.random(W) + 0.1,
                    round_time_s=rng.random(W) + 1, drift=rng.random(W), time_s=3.0 * number,
-                   update=rng.standard_normal(P).astype(np.float32), step=rng.standard_normal(P).astype(np.float32))
+                   update=rng.standard_normal(P).astype(np.float32), step=rng.standard_normal(P).astype(np.float32),
+                   curvature=rng.random(P).astype(np.float32))
 
 
 def plans(schedule, seed=0, rounds=6):
@@ -134,7 +138,7 @@ def test_together_means_that_nobody_is_left_behind():
     assert Fixed().together
     assert not Fixed(fraction=0.5).together
     assert not Fixed(quorum=0.9).together
-    assert AceSchedule(4 * P, Attention(GROUPS)).together
+    assert AceSchedule(Budgets(4 * P), Attention(GROUPS)).together
 
 
 def test_the_battery_misses_nobody():

@@ -140,5 +140,6 @@ def test_ace_sync_in_regions_and_as_a_star(tree, senders):
 def test_ace_sync_without_attention_learns_nothing():
     policy = small_setup("ace-sync", {"attention": False}).policy
     assert isinstance(policy.schedule, AceSchedule)
-    plan, _ = policy.schedule.plan(_first_view(small_setup("ace-sync")), policy.schedule.init(None, None))
+    seen = _first_view(small_setup("ace-sync"))
+    plan, _ = policy.schedule.plan(seen, policy.schedule.init(seen, np.random.default_rng(0)))
     np.testing.assert_array_equal(plan.levels[0].importance, np.ones(8, np.float32))
