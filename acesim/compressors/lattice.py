@@ -18,7 +18,7 @@ from acesim.seam import Budget, Generator, Payload, Shapes, Vector, Wire, Work, 
 
 CUTOFF = 32767
 TRIES = 8
-_COUNT_BYTES, _SENT_BYTES = 2, 5  # of a block: how many entries it sends; its step, and two parameters of 4 bits
+_COUNT_BYTES, _SENT_BYTES = 2, 8  # of a block: entries it sends; if any: its step, large ones, three parameters
 
 
 class LatticeBody(NamedTuple):
@@ -85,7 +85,7 @@ class Lattice(CompressorBase):
     level       Budget (its `keep` must be 0), bits per entry, or None
     body        LatticeBody
     measure     Density: the sections' bytes scale with the entries, a block's head is counted block by block
-    nbytes      2 G + 5 for each block that sends + the sections of `rice`
+    nbytes      2 G + 8 for each block that sends + the sections of `rice`
     raises      PolicyError when sizes do not add up to P or the vector is not finite
     source      Sullivan 1996 (entropy-coded scalar quantisation); Cover & Thomas, section 10.3.3 (water-filling);
                 this combination is acesim's, not the paper's
@@ -93,7 +93,7 @@ class Lattice(CompressorBase):
     >>> grid = Lattice((4,), bits=8.0)
     >>> payload, _ = grid.encode(np.array([3., -4., .1, 0.], np.float32), None, None, grid.init(4))
     >>> payload.nbytes, len(grid.serialise(payload.body)), np.flatnonzero(grid.decode(payload.body, 4))
-    (11, 11, array([0, 1]))
+    (14, 14, array([0, 1]))
     """
 
     sizes: tuple[int, ...]
@@ -136,14 +136,14 @@ class Lattice(CompressorBase):
             debt = max(-self.slack * room, state.debt + fit.nbytes - room) if self.slack else 0.0
             state = LatticeState(fit.better - scaled.log_rms, debt)
         step = np.float32(2.0 ** fit.log_step if fit.log_step < math.inf else 0.0)
-        sent = fit.found.counts > 0
+        sent = fit.found.gaps.counts > 0
         body = LatticeBody(fit.codes, usable(np.where(sent, step * inverse(roots), np.float32(0))))
         payload = self.sent(body, vector.size, Density(fit.nbytes, vector.size, sent))
         return payload, self.decode(body, vector.size), state
 
     def decode(self, body: LatticeBody, size: int) -> Vector:
         """Return multiples times steps."""
-        return np.multiply(body.codes, np.repeat(body.steps, self._blocks.sizes), dtype=np.float32)
+        return np.multiply(body.codes, np.repeat(body.steps, self._sizes), dtype=np.float32)
 
     def wire(self, shapes: Shapes, measure: Any) -> Wire:
         """Return the sections' bytes as values, the blocks' heads as scales; measure None: `bits` an entry."""
@@ -155,12 +155,13 @@ class Lattice(CompressorBase):
         return Wire(values=values, scales=int(_COUNT_BYTES * blocks.sum() + _SENT_BYTES * blocks[measure.sent].sum()))
 
     def serialise(self, body: LatticeBody) -> bytes:
-        """Spell counts, then steps and parameters of the blocks that send, then the sections."""
-        found = rice.coded(body.codes, self._blocks)
-        sent = found.counts > 0
-        pairs = (found.gap_bits[sent] | found.excess_bits[sent] << 4).astype(np.uint8)
-        head = found.counts.astype("<u2").tobytes() + body.steps[sent].astype("<f4").tobytes() + pairs.tobytes()
-        return head + rice.spell(found)
+        """Spell counts, then what the blocks that send have in their heads, then the sections."""
+        found = rice.coded(body.codes, self._edges)
+        sent = found.gaps.counts > 0
+        bits = (found.gaps.bits | found.large.bits << 4 | found.excess.bits << 8)[sent]
+        return b"".join([found.gaps.counts.astype("<u2").tobytes(), body.steps[sent].astype("<f4").tobytes(),
+                         found.large.counts[sent].astype("<u2").tobytes(), bits.astype("<u2").tobytes(),
+                         rice.spell(found)])
 
     def deserialise(self, data: bytes, size: int) -> LatticeBody:
         """Read heads and sections back."""
@@ -169,11 +170,12 @@ class Lattice(CompressorBase):
         counts = np.frombuffer(data, "<u2", groups).astype(np.int64)
         sent, at = counts > 0, _COUNT_BYTES * groups
         number = int(sent.sum())
-        steps, (gap_bits, excess_bits) = np.zeros(groups, np.float32), np.zeros((2, groups), np.int64)
+        steps, (large, bits) = np.zeros(groups, np.float32), np.zeros((2, groups), np.int64)
         steps[sent] = np.frombuffer(data, "<f4", number, at)
-        pairs = np.frombuffer(data, np.uint8, number, at + 4 * number)
-        gap_bits[sent], excess_bits[sent] = pairs & 15, pairs >> 4
-        return LatticeBody(rice.read(data[at + 5 * number:], counts, gap_bits, excess_bits, self._blocks), steps)
+        large[sent] = np.frombuffer(data, "<u2", number, at + 4 * number)
+        bits[sent] = np.frombuffer(data, "<u2", number, at + 6 * number)
+        widths = bits & 15, bits >> 4 & 15, bits >> 8
+        return LatticeBody(rice.read(data[at + _SENT_BYTES * number:], (counts, large), widths, self._edges), steps)
 
     def declared(self) -> tuple[Work, Work]:
         """A trial reads the vector, writes codes (2 bytes), and reads them for counts and lengths: two trials a
@@ -181,7 +183,7 @@ class Lattice(CompressorBase):
         return Work(bytes=2 * 14.0, flops=2 * 12.0), Work(bytes=6.0, flops=6.0)
 
     def _scaled(self, vector: Vector, roots: Vector) -> Scaled:
-        values = vector * np.repeat(roots, self._blocks.sizes)
+        values = vector * np.repeat(roots, self._sizes)
         power = float(np.dot(values, values)) / values.size
         if not math.isfinite(power):
             raise PolicyError("Lattice.encode: the vector holds NaN, infinity or entries above 1e19: training has "
@@ -219,9 +221,9 @@ class Lattice(CompressorBase):
         if scaled.log_peak - log_step > math.log2(CUTOFF) - 1e-3:
             np.clip(shares, -CUTOFF, CUTOFF, out=shares)
         codes = shares.astype(np.int16)  # towards zero
-        found = rice.coded(codes, self._blocks)
+        found = rice.coded(codes, self._edges)
         nbytes = found.nbytes
-        missed = 8.0 * (nbytes - aim) / max(found.gaps.size, 0.02 * codes.size)
+        missed = 8.0 * (nbytes - aim) / max(found.negative.size, 0.02 * codes.size)
         return Fit(log_step, codes, found, nbytes, log_step + 0.7 * min(2.0, max(-2.0, missed)))
 
     def _asked(self, level: Any) -> tuple[Vector, int]:
@@ -239,8 +241,12 @@ class Lattice(CompressorBase):
         return np.ones(groups, np.float32), math.floor(size * bits / 8)
 
     @cached_property
-    def _blocks(self) -> rice.Blocks:
-        return rice.blocks_of(self.sizes)
+    def _edges(self) -> NDArray[np.int64]:
+        return rice.edges_of(self.sizes)
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.int64]:
+        return np.array(self.sizes)
 
     def _blocks_at(self, total: int) -> NDArray[np.int64]:
         """Return how many blocks stand for each group [G] in a vector of `total` entries."""

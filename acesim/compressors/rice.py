@@ -1,10 +1,10 @@
-"""Sparse whole numbers in few bits: gaps and magnitudes in Rice codes, a parameter of each for every block.
+"""Sparse whole numbers in few bits: which are not zero, which of these are larger than one, and by how much.
 
-A Rice code of parameter k spells n as n >> k zeros, a one, and the k low bits of n: near the entropy of a geometric
-distribution whose mean is about 2^k.  Rice & Plaunt 1971.  Zeros, ones and low bits lie in sections of their own, so
-that
-all of it is spelt and read in passes over whole vectors; `Coded.nbytes` is the length of what `spell` gives, without
-spelling it.
+Each "which" is told by the gaps between those that are; gaps and excesses go in Rice codes, with a parameter for every
+block.  A Rice code of parameter k spells n as n >> k zeros, a one, and the k low bits of n: near the entropy of a
+geometric distribution whose mean is about 2^k.  Rice & Plaunt 1971.  Zeros and ones, low bits and signs lie in sections
+of their own, so that all of it is spelt and read in passes over whole vectors; `Coded.nbytes` is the length of what
+`spell` gives, without spelling it.
 """
 
 from __future__ import annotations
@@ -22,52 +22,77 @@ _EVEN = _SHARES / (1 - _SHARES)  # the means at which parameters k and k + 1 are
 Whole = NDArray[np.int64]
 
 
-class Blocks(NamedTuple):
-    """Consecutive blocks: edges [G + 1], from 0 to P, and sizes [G]."""
+class Run(NamedTuple):
+    """Numbers of consecutive blocks: all of them, how many each block has [G], and the blocks' parameters [G]."""
 
-    edges: Whole
-    sizes: Whole
+    numbers: Whole
+    counts: Whole
+    bits: Whole
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the unary section and of all sections of low bits."""
+        unary = int((self.numbers >> np.repeat(self.bits, self.counts)).sum()) + self.numbers.size
+        low = np.bincount(self.bits, self.counts).astype(np.int64).tolist()
+        return bytes_of(unary, 1) + sum(bytes_of(count, width) for width, count in enumerate(low))
 
 
 class Coded(NamedTuple):
-    """What is spelt of a vector of codes: nonzero entries, their gaps and magnitudes - 1, and parameters by block."""
+    """What is spelt of a vector of codes.
 
-    counts: Whole
-    gaps: Whole
-    excess: Whole
+    gaps     before each entry that is not zero
+    large    gaps, among these, before each that is larger than one in magnitude
+    excess   of these over two
+    negative signs of all that are not zero
+    """
+
+    gaps: Run
+    large: Run
+    excess: Run
     negative: NDArray[np.bool_]
-    gap_bits: Whole
-    excess_bits: Whole
 
     @property
     def nbytes(self) -> int:
         """The bytes of all sections, counts and parameters of the blocks apart."""
-        return (_length(self.gaps, self.gap_bits, self.counts) + _length(self.excess, self.excess_bits, self.counts)
-                + bytes_of(self.gaps.size, 1))
+        return self.gaps.nbytes + self.large.nbytes + self.excess.nbytes + bytes_of(self.negative.size, 1)
 
 
-def blocks_of(sizes: tuple[int, ...]) -> Blocks:
-    """Return the blocks of these sizes."""
-    lengths = np.array(sizes, np.int64)
-    return Blocks(np.concatenate([[0], np.cumsum(lengths)]), lengths)
+def edges_of(sizes: tuple[int, ...]) -> Whole:
+    """Return where blocks of these sizes begin and end [G + 1]."""
+    return np.concatenate([[0], np.cumsum(np.array(sizes, np.int64))])
 
 
-def coded(codes: NDArray[np.int16], blocks: Blocks) -> Coded:
+def coded(codes: NDArray[np.int16], edges: Whole) -> Coded:
     """Return what is spelt of codes [P]."""
-    places = np.flatnonzero(codes != 0)  # four times as fast as of the codes themselves
+    gaps, places, edges = _gaps(codes != 0, edges)
     values = codes[places].astype(np.int64)
-    ends = np.searchsorted(places, blocks.edges)
-    counts, full = np.diff(ends), ends[1:] > ends[:-1]
+    large, places, edges = _gaps(np.abs(values) > 1, edges)
+    excess = np.abs(values[places]) - 2
+    full = large.counts > 0
+    means = np.zeros(full.size)
+    means[full] = np.add.reduceat(excess, edges[:-1][full]) / large.counts[full] if excess.size else 0.0
+    return Coded(gaps, large, Run(excess, large.counts, parameters(means)), values < 0)
+
+
+def _gaps(marks: NDArray[np.bool_], edges: Whole) -> tuple[Run, Whole, Whole]:
+    """Return the gaps before marks, block by block, the places of the marks, and the blocks' edges among them."""
+    places = np.flatnonzero(marks)
+    ends = np.searchsorted(places, edges)
+    counts = np.diff(ends)
+    full = counts > 0
     first = ends[:-1][full]
     gaps = np.empty_like(places)
     np.subtract(places[1:], places[:-1], out=gaps[1:])
     gaps -= 1
-    gaps[first] = places[first] - blocks.edges[:-1][full]
-    excess = np.abs(values) - 1
-    means = np.zeros(counts.size)
-    means[full] = np.add.reduceat(excess, first) / counts[full] if first.size else 0.0
-    spread = (blocks.sizes - counts) / np.maximum(counts, 1)
-    return Coded(counts, gaps, excess, values < 0, parameters(spread), parameters(means))
+    gaps[first] = places[first] - edges[:-1][full]
+    return Run(gaps, counts, parameters((np.diff(edges) - counts) / np.maximum(counts, 1))), places, ends
+
+
+def _places(run: Run, edges: Whole) -> Whole:
+    """Return where the marks are that `_gaps` has found between these edges."""
+    ends = np.concatenate([[0], np.cumsum(run.numbers + 1)])
+    first = np.cumsum(run.counts) - run.counts  # a block's gaps count from its edge, not from the last mark before it
+    return np.asarray(ends[1:] - 1 + np.repeat(edges[:-1] - ends[first], run.counts))
 
 
 def parameters(means: NDArray[np.float64]) -> Whole:
@@ -83,47 +108,44 @@ def parameters(means: NDArray[np.float64]) -> Whole:
 
 
 def spell(found: Coded) -> bytes:
-    """Return the sections: gaps, magnitudes, signs."""
-    parts = [_spell(found.gaps, np.repeat(found.gap_bits, found.counts)),
-             _spell(found.excess, np.repeat(found.excess_bits, found.counts)), pack(found.negative, 1)]
-    return b"".join(parts)
+    """Return the sections: gaps, large ones, excesses, signs."""
+    return _spell(found.gaps) + _spell(found.large) + _spell(found.excess) + pack(found.negative, 1)
 
 
-def read(data: bytes, counts: Whole, gap_bits: Whole, excess_bits: Whole, blocks: Blocks) -> NDArray[np.int16]:
-    """Return the codes [P] that `spell` has written."""
-    gaps, at = _read(data, 0, np.repeat(gap_bits, counts))
-    excess, at = _read(data, at, np.repeat(excess_bits, counts))
-    negative = unpack(data[at:], 1, gaps.size)
-    ends = np.concatenate([[0], np.cumsum(gaps + 1)])
-    first = np.cumsum(counts) - counts  # a block's gaps count from its start, not from the last entry before it
-    places = ends[1:] - 1 + np.repeat(blocks.edges[:-1] - ends[first], counts)
-    codes = np.zeros(int(blocks.edges[-1]), np.int16)
-    codes[places] = np.where(negative, -excess - 1, excess + 1)
+def read(data: bytes, counts: tuple[Whole, Whole], bits: tuple[Whole, Whole, Whole], edges: Whole) -> NDArray[np.int16]:
+    """Return the codes [P] that `spell` has written.
+
+    counts   of entries that are not zero, and of large ones, of each block [G]
+    bits     the parameters of gaps, large ones and excesses
+    """
+    gaps, at = _read(data, 0, counts[0], bits[0])
+    large, at = _read(data, at, counts[1], bits[1])
+    excess, at = _read(data, at, counts[1], bits[2])
+    magnitudes = np.ones(gaps.numbers.size, np.int64)
+    magnitudes[_places(large, np.concatenate([[0], np.cumsum(counts[0])]))] = excess.numbers + 2
+    negative = unpack(data[at:], 1, magnitudes.size)
+    codes = np.zeros(int(edges[-1]), np.int16)
+    codes[_places(gaps, edges)] = np.where(negative, -magnitudes, magnitudes)
     return codes
 
 
-def _length(numbers: Whole, bits: Whole, counts: Whole) -> int:
-    """Return the bytes of the unary section and of all sections of low bits; bits and counts by block."""
-    unary = int((numbers >> np.repeat(bits, counts)).sum()) + numbers.size
-    low = np.bincount(bits, counts).astype(np.int64).tolist()
-    return bytes_of(unary, 1) + sum(bytes_of(count, width) for width, count in enumerate(low))
-
-
-def _spell(numbers: Whole, bits: Whole) -> bytes:
-    ends = np.cumsum((numbers >> bits) + 1) - 1
+def _spell(run: Run) -> bytes:
+    bits = np.repeat(run.bits, run.counts)
+    ends = np.cumsum((run.numbers >> bits) + 1) - 1
     marks = np.zeros(int(ends[-1]) + 1 if ends.size else 0, np.bool_)
     marks[ends] = True
     parts = [pack(marks, 1)]
     for width in range(1, int(bits.max(initial=0)) + 1):
-        chosen = numbers[bits == width] & ((1 << width) - 1)
+        chosen = run.numbers[bits == width] & ((1 << width) - 1)
         parts.append(pack(chosen, width) if chosen.size else b"")
     return b"".join(parts)
 
 
-def _read(data: bytes, at: int, bits: Whole) -> tuple[Whole, int]:
-    """Return (numbers, where the next section begins)."""
+def _read(data: bytes, at: int, counts: Whole, widths: Whole) -> tuple[Run, int]:
+    """Return (the run that begins here, where the next one begins)."""
+    bits = np.repeat(widths, counts)
     if not bits.size:
-        return np.zeros(0, np.int64), at
+        return Run(np.zeros(0, np.int64), counts, widths), at
     marks: NDArray[Any] = np.unpackbits(np.frombuffer(data, np.uint8)[at:], bitorder="little")
     ends = np.flatnonzero(marks)[:bits.size]
     numbers = (np.diff(ends, prepend=-1) - 1) << bits
@@ -133,4 +155,4 @@ def _read(data: bytes, at: int, bits: Whole) -> tuple[Whole, int]:
         count = int(np.count_nonzero(chosen))
         numbers[chosen] += unpack(data[at:], width, count)
         at += bytes_of(count, width)
-    return numbers, at
+    return Run(numbers, counts, widths), at

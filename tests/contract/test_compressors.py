@@ -13,10 +13,13 @@ from acesim.compressors import (
     QSGD,
     Budget,
     CountSketch,
+    CachedFeedback,
     Dense,
     ErrorFeedback,
     Fused,
     Grouped,
+    Lattice,
+    Shrunk,
     Silent,
     TopK,
     Uniform,
@@ -71,6 +74,15 @@ COMPRESSORS = [
     (Fused(QSGD(7, 64), (100, 700, 1000)), None, 13 + 75 + 38 + 4 * (1 + 3 + 2)),
     (Fused(CountSketch(3, ratio=0.3), (100, 700, 1000)), None, 4 * 3 * (3 + 15 + 8)),
     (ErrorFeedback(Fused(TopK(0.2), (1, 2, 500, 1000))), None, 8 * (25 + 25)),
+    (Grouped(SIZES, rounding="stochastic"), MIXED, 68 + 36 + 11 + 6 + 4 + 12 + 3),
+    (Grouped(SIZES, rounding="shrunk"), Budget(200.0, np.ones(6, np.float32)), None),
+    (CachedFeedback(Grouped(SIZES)), MIXED, 68 + 36 + 11 + 6 + 4 + 12 + 3),
+    (CachedFeedback(Grouped(SIZES), 0.9, 0.5), Budget(100.0, np.ones(6, np.float32)), None),
+    (Shrunk(QSGD(7, 64)), None, 125 + 16),
+    (Lattice(SIZES), None, None),
+    (Lattice(SIZES, bits=8.0, slack=0.0), 0.5, None),
+    (ErrorFeedback(Lattice(SIZES, nominal_size=10**6, nominal_block=1000)),
+     Budget(9e4, np.arange(6.0, dtype=np.float32)), None),
     (Silent(), None, 0),
     (Silent(0.7), None, 175),
 ]
@@ -100,6 +112,11 @@ def resized(compressor, level, sizes):
         level = None if level is None else Budget(1e9, np.ones(len(sizes), np.float32)) \
             if isinstance(level, Budget) else np.asarray(level)[:len(sizes)]
         return Grouped(sizes), level
+    if isinstance(compressor, CachedFeedback):
+        inner, level = resized(compressor.inner, level, sizes)
+        return CachedFeedback(inner, compressor.rho, compressor.gamma), level
+    if isinstance(compressor, Lattice):
+        return Lattice(sizes), None
     if isinstance(compressor, Uniform) and compressor.groups:
         return Uniform(compressor.bits, sizes), level
     return compressor, level

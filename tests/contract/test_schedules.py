@@ -21,8 +21,8 @@ SCHEDULES = [
     AceSchedule(Budgets(4 * P), Attention(GROUPS)),
     AceSchedule(Budgets(4 * P, factor=8.0), Attention(GROUPS), learned=False, warm_up=0),
     AceSchedule(Budgets(4 * P, deadline_s=0.5, beta=0.0), Attention(GROUPS), keep=0.2, careful=0.2),
-    AceSchedule(Budgets(4 * P), Attention(GROUPS), clusters=Clusters(2, 2, sketch=3), intervals=Intervals(1, 4, watch=2),
-                latency_power=1.0, curvature=True, rest_every=2, down_factor=8.0),
+    AceSchedule(Budgets(4 * P), Attention(GROUPS), clusters=Clusters(2, 2, sketch=3),
+                intervals=Intervals(1, 4, watch=2), latency_power=1.0, curvature=True, rest_every=2, down_factor=8.0),
 ]
 NAMES = [f"{type(schedule).__name__}-{row}" for row, schedule in enumerate(SCHEDULES)]
 every = pytest.mark.parametrize("schedule", SCHEDULES, ids=NAMES)

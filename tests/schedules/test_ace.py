@@ -6,8 +6,8 @@ from tests_support import groups, view
 
 from acesim.scenario.errors import PolicyError
 from acesim.schedules import AceSchedule, Attention, Budgets, Clusters, Intervals
-from acesim.schedules.budgets import edge_median
 from acesim.schedules.attention import contribution, rank_correlation, statistics
+from acesim.schedules.budgets import edge_median
 
 GROUPS = groups(8, 8, 4, 12)
 DENSE = 4000
