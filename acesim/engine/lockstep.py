@@ -115,8 +115,8 @@ class Lockstep:
         self._note(rows, now_s, (begin_s, end_s, steps), answered)
         for row, count, result in zip(rows.tolist(), steps.tolist(), results, strict=True):
             world.note_update(row, count, result, plan.sketch)
-        answers = [Answer(row, payload, float(plan.weights[row]), world.cloud.version, result.batches, count)
-                   for row, payload, result, count in zip(rows.tolist(), payloads, results, steps.tolist(), strict=True)]
+        answers = [Answer(row, payload, float(plan.weights[row]), world.cloud.version, result.batches, int(count))
+                   for row, payload, result, count in zip(rows.tolist(), payloads, results, steps, strict=True)]
         return self._admitted(answered.here_s), answers
 
     def _work_s(self, rows: Rows, work: Work) -> Seconds:

@@ -89,8 +89,9 @@ class World:
     def note_update(self, row: int, steps: int, result: Result, sketch: int) -> None:
         """Keep what a worker tells of its update: how far it has walked, and its direction in `sketch` numbers."""
         measured, walked = self.measured, result.walked
-        drift = float(np.linalg.norm(result.update)) if walked is None and steps > 1 else walked or 0.0
-        measured.drift[row] = drift if steps > 1 else 0.0
+        if walked is None:  # its update is how far it has walked, but for a single gradient
+            walked = float(np.linalg.norm(result.update)) if steps > 1 else 0.0
+        measured.drift[row] = walked
         if sketch:
             found = sketched(result.update, sketch)
             if measured.sketch is None or measured.sketch.shape[1] != sketch:

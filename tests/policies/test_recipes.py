@@ -114,7 +114,7 @@ def test_ace_sync_keeps_to_its_budgets():
 
 
 def test_ace_sync_gives_slow_links_smaller_budgets():
-    setup = small_setup("ace-sync", epochs=6, cloud=1, edge=6, nominal={
+    setup = small_setup("ace-sync", {"clusters": 0}, epochs=6, cloud=1, edge=6, nominal={
         "model": [{"name": "x", "shape": [240_000]}], "tokens_per_step": {"cloud": 64, "edge": 64}})
     played = play(setup)
     late = [event for event in played.of("upload") if event.round >= 20 and event.who < 7]
