@@ -38,6 +38,9 @@ FIGURES = {
     **{f"time_to_{share}_s": f"simulated time to {share} % of the baseline's final accuracy" for share in SHARES},
     **{f"gb_to_{share}": f"GB up and down to {share} % of the baseline's final accuracy" for share in SHARES},
     "share_of_ideal": "time of the baseline without communication over this policy's time; null where others worked",
+    "iteration_s": "simulated time over rounds",
+    "scaling_percent": "time of this run without communication (each round its slowest computation) over its time: where "
+                       "all workers are alike, throughput over W times that of one worker alone",
     "sync_delay_s": "mean time from the end of a worker's computation to the start of its next",
     "energy_kwh": "of all devices over the run",
     "carbon_kg": "CO2 of that energy, by the grid's intensity",
@@ -162,6 +165,8 @@ def run_figures(run: Run, baseline: Run | None) -> dict[str, float]:
         "region_gb": (_number(page.get("region_bytes_up")) + _number(page.get("region_bytes_down"))) / 1e9,
         "link_gb": _number(page.get("link_bytes")) / 1e9, "egress_gb": _number(page.get("egress_bytes")) / 1e9,
         "energy_kwh": _number(page.get("energy_joules")) / 3.6e6,
+        "iteration_s": found["simulated_s"] / rounds,
+        "scaling_percent": 100 * _number(page.get("ideal_s")) / (found["simulated_s"] or nan),
     }
     return found | (_against(run, found, baseline) if baseline else dict.fromkeys(RELATIVE, nan))
 

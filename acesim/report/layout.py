@@ -113,6 +113,13 @@ def _cost() -> dict[str, Cell]:
     }
 
 
+def _pace() -> dict[str, Cell]:
+    return {
+        "s/round": _plain("iteration_s"),
+        "scaling %": _plain("scaling_percent", 1),
+    }
+
+
 def _places() -> dict[str, Cell]:
     return {
         "worker GB": _plain("worker_gb"),
@@ -151,6 +158,7 @@ def comparison_page(table: pd.DataFrame, records: Sequence[RunRecord]) -> Page:
     how = f"mean ± half the 95 % interval over {seeds} seeds" if seeds > 1 else "one seed: no intervals"
     blocks = [_block(f"What was learned ({how})", table, _learning(table.attrs.get("baseline"))),
               _block("What it cost (all workers together, nominal bytes)", table, _cost()),
+              _block("How it scales", table, _pace()),
               _block("Where it went", table, _places())]
     if "paper_gb" in table:
         blocks.append(_block("Beside the paper's Table 1", table, _beside_paper()))

@@ -77,7 +77,8 @@ def test_no_other_cut_is_played_faster(world):
 @pytest.mark.parametrize("inner", [Dense(), TopK(0.1), QSGD(7, 64), CountSketch(3, ratio=0.1)], ids=repr)
 def test_one_group_plays_as_the_compressor_alone(inner):
     """Identical rows: bytes, times and losses."""
-    whole, alone = (play(setup_of(uplink, rounds=3)) for uplink in (Fused(inner, (TOTAL,)), inner))
+    whole, alone = (play(replace(setup_of(uplink, rounds=3), one_by_one=True))
+                    for uplink in (Fused(inner, (TOTAL,)), inner))
     assert repr(whole.events) == repr(alone.events)
     np.testing.assert_array_equal(whole.outcome.model, alone.outcome.model)
 

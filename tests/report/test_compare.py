@@ -71,6 +71,12 @@ def test_share_of_ideal_and_rho(table):
     assert table.loc["full-sync", "rho_xavier"] == pytest.approx(1.9)
 
 
+def test_iterations_and_scaling(table):
+    """1800 (1 + .02 seed) s a round, 900 of them without communication; no baseline enters."""
+    assert table.loc["full-sync", "iteration_s"] == pytest.approx(1800 * 1.02)
+    assert table.loc["full-sync", "scaling_percent"] == pytest.approx(100 * (1 + 1 / 1.02 + 1 / 1.04) / 6)
+
+
 def test_the_papers_figures_stand_beside_and_enter_nothing(table, records, studies, tmp_path):
     assert table.loc["ace-sync", "paper_gb"] == 44.7
     assert isnan(table.loc["local-only", "paper_gb"])
@@ -168,7 +174,7 @@ def test_markdown_tables_are_rectangular(records, table):
 
 def test_latex_escapes_and_balances(records, table):
     text = render(table, comparison_page(table, records), "latex")
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 4
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 5
     assert not re.search(r"(?<!\\)%(?! )", text.replace("\n%", "\n% "))
 
 
