@@ -39,8 +39,8 @@ FIGURES = {
     **{f"gb_to_{share}": f"GB up and down to {share} % of the baseline's final accuracy" for share in SHARES},
     "share_of_ideal": "time of the baseline without communication over this policy's time; null where others worked",
     "iteration_s": "simulated time over rounds",
-    "scaling_percent": "time of this run without communication (each round its slowest computation) over its time: where "
-                       "all workers are alike, throughput over W times that of one worker alone",
+    "scaling_percent": "time of this run without communication (each round its slowest computation) over its time: "
+                       "where all workers are alike, throughput over W times that of one worker alone",
     "sync_delay_s": "mean time from the end of a worker's computation to the start of its next",
     "energy_kwh": "of all devices over the run",
     "carbon_kg": "CO2 of that energy, by the grid's intensity",
