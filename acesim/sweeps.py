@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from acesim.records.orders import Order, arrange, orders_of
-from acesim.records.read import CELLS, read_json
+from acesim.records.orders import Order, arrange, cell_folder, orders_of
+from acesim.records.read import read_json
 from acesim.records.store import write_json
-from acesim.scenario import Scenario, content_hash
+from acesim.scenario import Scenario
 from acesim.scenario.errors import Problem, ResultMissing, ScenarioError
 from acesim.study import Runner, Study, Watcher, choose_policies, execute, read_scenario, run_one
 
@@ -105,7 +105,7 @@ def cells(scenario: str | Path, axes: Sequence[Axis], overrides: Sequence[str], 
         chosen = [f"{axis.key}={axis.values[row]}" for axis, row in zip(axes, rows, strict=True)]
         loaded = read_scenario(scenario, [*overrides, *chosen], plugins)
         place = {axis.column: axis.numbers[row] for axis, row in zip(axes, rows, strict=True)}
-        yield Cell(place, loaded, Path(out) / loaded.name / CELLS / content_hash(loaded, ("seeds",))[:16])
+        yield Cell(place, loaded, cell_folder(Path(out) / loaded.name, loaded))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -46,7 +47,8 @@ def show_page(page: Page) -> None:
     for block in page.blocks:
         table = Table(box=box.SIMPLE_HEAD, title=block.title, title_justify="left", title_style="bold", pad_edge=False)
         for place, head in enumerate(block.header):
-            table.add_column(Text(head), justify="right" if place else "left", no_wrap=place == 0)
+            justify: Literal["left", "right"] = "right" if place and not block.prose else "left"
+            table.add_column(Text(head), justify=justify, no_wrap=place == 0)
         for row in block.rows:
             table.add_row(*map(Text, row))
         console.print(table)

@@ -10,7 +10,7 @@ import click
 
 from acesim.cli.shell import FAILED, Command, cli, example, voiced
 from acesim.records.read import find, missing
-from acesim.report.compare import VIEWS, view
+from acesim.report.compare import MARGIN, VIEWS, view
 from acesim.report.formats import FORMATS, render
 from acesim.report.layout import comparison_page, sweep_page, view_page
 from acesim.scenario.errors import ResultMissing
@@ -36,6 +36,7 @@ def _seeds(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
     return found
 
 
+seeds_option = click.option("--seeds", callback=_seeds, metavar="0-2", help="Seeds, in place of the scenario's.")
 set_option = click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE",
                            help="Change the scenario; may be given several times.")
 plugin_option = click.option("--plugin", "plugins", multiple=True, type=click.Path(), metavar="FILE",
@@ -47,7 +48,7 @@ def _running(command: Command) -> Command:
     for option in reversed((
             click.option("--policy", "policies", multiple=True, metavar="LABEL",
                          help="Only this policy; may be given several times."),
-            click.option("--seeds", callback=_seeds, metavar="0-2", help="Seeds, in place of the scenario's."),
+            seeds_option,
             set_option,
             click.option("--jobs", type=click.IntRange(1), help="Processes; one per processor unless given."),
             click.option("--out", default="results", show_default=True, type=click.Path(file_okay=False),
@@ -112,10 +113,12 @@ def _finish(faults: Sequence[str], path: Path, voice: Voice) -> None:
 @click.option("--format", "form", type=click.Choice(["text", *FORMATS]), default="text", show_default=True)
 @click.option("--view", "kind", type=click.Choice(list(VIEWS)), default="samples", show_default=True,
               help="Fair in samples, in bytes sent, or in simulated time.")
+@click.option("--margin", type=click.FloatRange(0, min_open=True), default=MARGIN, show_default=True, metavar="POINTS",
+              help="Points of accuracy that count as no worse.")
 @voiced
-def compare_command(results: tuple[str, ...], baseline: str | None, form: str, kind: str, quiet: bool,
+def compare_command(results: tuple[str, ...], baseline: str | None, form: str, kind: str, margin: float, quiet: bool,
                     verbose: bool) -> None:
-    """Compare the policies whose runs are in RESULTS: means over seeds, intervals, paired differences."""
+    """Compare the policies whose runs are in RESULTS: means over seeds, intervals, paired differences and tests."""
     voice = Voice(quiet, verbose)
     found = find(results)
     for fault in found.faults:
@@ -123,7 +126,7 @@ def compare_command(results: tuple[str, ...], baseline: str | None, form: str, k
     if not found.records:
         raise ResultMissing(missing(results, found.faults))
     voice.detail(f"{len(found.records)} runs found")
-    table = view(found.records, kind, baseline)
+    table = view(found.records, kind, baseline, margin)
     page = comparison_page(table, found.records) if kind == "samples" else view_page(table, kind)
     if form == "text":
         show_page(page)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from acesim.records.manifest import code_version, plain
-from acesim.records.read import read_json, read_manifest
+from acesim.records.read import CELLS, read_json, read_manifest
 from acesim.records.store import STUDY, clear, write_json
 from acesim.scenario import PolicySpec, Scenario, content_hash, dump
 from acesim.scenario.errors import Problem, ScenarioError
@@ -49,6 +49,18 @@ def world_hash(scenario: Scenario) -> str:
     return content_hash(scenario, ("seeds", "policies", "description"))
 
 
+def finished(order: Order) -> dict[str, Any] | None:
+    """Return the manifest of an order that is done already, by whatever code; None where there is no such run."""
+    page = read_manifest(order.folder)
+    known = page is not None and page["status"] == "done" and page.get("policy") == _policy(order.policy)
+    return page if page and known and page.get("scenario_hash") == world_hash(order.scenario) else None
+
+
+def cell_folder(study: Path, scenario: Scenario) -> Path:
+    """Return where a changed scenario's runs are kept in the folder of the study it is a change of."""
+    return study / CELLS / content_hash(scenario, ("seeds",))[:16]
+
+
 def arrange(orders: Sequence[Order], folder: Path, fresh: bool) -> list[Order]:
     """Return the orders that are not done yet, and list all of them in study.json.
 
@@ -80,7 +92,7 @@ def _refuse_other_scenario(scenario: Scenario, folder: Path) -> None:
         return
     changed = _differences(known.get("scenario", {}), dump(scenario))
     rule = ("the results here are of another scenario" + (f" ({'; '.join(changed[:4])})" if changed else "")
-            + "; add --fresh to compute them again in its place, or choose another --out")
+            + "; add --fresh to compute them again in its place, or keep the results in another folder")
     raise ScenarioError([Problem(("name",), scenario.name, rule, str(folder))])
 
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from acesim.records.read import RunRecord
+from acesim.report.measures import Run, spent_to
 from acesim.report.paper import paper_row
-from acesim.report.statistics import at, convergence_epochs, crossing, interval, settled
+from acesim.report.statistics import (
+    at,
+    convergence_epochs,
+    holm,
+    interval,
+    no_difference_p,
+    no_worse_p,
+    paired,
+    settled,
+)
 from acesim.scenario.errors import AcesimError, ResultMissing
 
 BASELINE = "full-sync"
@@ -37,6 +47,9 @@ FIGURES = {
     "simulated_s": "simulated time of the whole run",
     **{f"time_to_{share}_s": f"simulated time to {share} % of the baseline's final accuracy" for share in SHARES},
     **{f"gb_to_{share}": f"GB up and down to {share} % of the baseline's final accuracy" for share in SHARES},
+    **{f"epochs_to_{share}": f"epochs to {share} % of it, on the smoothed curve" for share in SHARES},
+    **{f"kwh_to_{share}": f"energy to {share} % of it" for share in SHARES},
+    **{f"cost_to_{share}": f"cost of egress to {share} % of it, in the scenario's currency" for share in SHARES},
     "share_of_ideal": "time of the baseline without communication over this policy's time; null where others worked",
     "iteration_s": "simulated time over rounds",
     "scaling_percent": "time of this run without communication (each round its slowest computation) over its time: "
@@ -53,12 +66,16 @@ FIGURES = {
 """The figures of a row and what they mean.  Each is a mean over seeds, with _low and _high beside it where there
 are several seeds."""
 
+TESTS = {
+    "difference_p": "two-sided p of the paired t test that the accuracy is the baseline's",
+    "difference_holm": "the same, adjusted by Holm's rule for the number of policies",
+    "no_worse_p": "one-sided p that the accuracy is worse than the baseline's by the margin, if not more",
+    "no_worse_holm": "the same, adjusted",
+}
+"""Columns that are there where there are several seeds and a baseline."""
 
-class Run(NamedTuple):
-    """A run's page and its curve (a row per evaluation)."""
-
-    record: RunRecord
-    curve: pd.DataFrame
+MARGIN = 0.3
+"""Points of accuracy that count as no worse unless said otherwise: what the paper claims to lose."""
 
 
 Runs = dict[str, dict[int, Run]]
@@ -106,8 +123,8 @@ def choose_baseline(runs: Runs, baseline: str | None) -> str | None:
     return baseline
 
 
-def compare(records: Sequence[RunRecord], baseline: str | None = None) -> pd.DataFrame:
-    """Return one row per label: the columns of FIGURES, rho per worker group, and how many seeds there are.
+def compare(records: Sequence[RunRecord], baseline: str | None = None, margin: float = MARGIN) -> pd.DataFrame:
+    """Return one row per label: the columns of FIGURES and TESTS, rho per worker group, and how many seeds there are.
 
     A figure is the mean over seeds; `_low` and `_high` are its 95 % t interval, there where any label has several
     seeds.  Differences, reductions and times to an accuracy are taken against the baseline's run of the same seed and
@@ -117,14 +134,38 @@ def compare(records: Sequence[RunRecord], baseline: str | None = None) -> pd.Dat
 
     records    finished runs of one scenario (acesim.records.read)
     baseline   a label; None: full-sync if it is there
+    margin     points of accuracy that count as no worse
     """
     runs = gather(records)
     reference = choose_baseline(runs, baseline)
     against = runs[reference] if reference else {}
     several = any(len(seeds) > 1 for seeds in runs.values())
     rows = [_row(label, seeds, against, several) for label, seeds in runs.items()]
-    table = pd.DataFrame(rows)
-    table.attrs["baseline"] = reference
+    gained = {label: _gained(_top1(seeds), _top1(against)) for label, seeds in runs.items()}
+    return _tested(pd.DataFrame(rows), gained, reference, margin)
+
+
+def _top1(seeds: Mapping[int, Run]) -> dict[int, float]:
+    return {seed: _number(run.record.manifest.get("top1_percent")) for seed, run in seeds.items()}
+
+
+def _gained(own: Mapping[int, float], against: Mapping[int, float]) -> list[float]:
+    return list(paired(own, against).values())
+
+
+def _tested(table: pd.DataFrame, gained: Mapping[str, Sequence[float]], reference: str | None,
+            margin: float) -> pd.DataFrame:
+    """Add the columns of TESTS; the adjustment counts every policy but the baseline.
+
+    gained   accuracy less the baseline's, of each row's label, a value a seed
+    """
+    table.attrs |= {"baseline": reference, "margin": margin}
+    others = [[] if label == reference else gained[label] for label in table["label"]]
+    if max(map(len, others), default=0) > 1:
+        table["difference_p"] = [no_difference_p(values) for values in others]
+        table["difference_holm"] = holm(table["difference_p"])
+        table["no_worse_p"] = [no_worse_p(values, margin) for values in others]
+        table["no_worse_holm"] = holm(table["no_worse_p"])
     return table
 
 
@@ -171,8 +212,12 @@ def run_figures(run: Run, baseline: Run | None) -> dict[str, float]:
     return found | (_against(run, found, baseline) if baseline else dict.fromkeys(RELATIVE, nan))
 
 
+_SPENT = {"time_to_{}_s": ("time_to_s", 1.0), "gb_to_{}": ("bytes_to", 1e-9), "epochs_to_{}": ("epochs_to", 1.0),
+          "kwh_to_{}": ("joules_to", 1 / 3.6e6), "cost_to_{}": ("cost_to", 1.0)}
+"""By the name of a figure: what it reads (acesim.report.measures), and its unit in SI."""
+
 RELATIVE = ("top1_difference", "gb_up_per_baseline_round", "reduction_percent", "reduction_total_percent",
-            "share_of_ideal", *(f"time_to_{share}_s" for share in SHARES), *(f"gb_to_{share}" for share in SHARES))
+            "share_of_ideal", *(name.format(share) for share in SHARES for name in _SPENT))
 """Figures that need a baseline."""
 
 
@@ -195,12 +240,12 @@ def _against(run: Run, own: Mapping[str, float], baseline: Run) -> dict[str, flo
         "reduction_total_percent": 100 * (1 - own["gb_per_epoch"] / both_base) if both_base else nan,
         "share_of_ideal": _ideal_share(page, base),
     }
-    final, curve = settled(baseline.curve["top1_percent"].to_numpy()), run.curve
-    sent_gb = (curve["bytes_up"] + curve["bytes_down"]) / 1e9
+    final = settled(baseline.curve["top1_percent"].to_numpy())
     for share in SHARES:
         goal = share / 100 * final if final > 0 else nan
-        found[f"time_to_{share}_s"] = crossing(curve["time_s"], curve["top1_percent"], goal)
-        found[f"gb_to_{share}"] = crossing(sent_gb, curve["top1_percent"], goal)
+        for name, (metric, scale) in _SPENT.items():
+            spent = spent_to(run, metric, goal)
+            found[name.format(share)] = spent.value * scale if spent.exact else nan
     return found
 
 
@@ -213,23 +258,25 @@ VIEWS = {"samples": "every policy after its whole run", "bytes": "every policy a
 """The three ways to be fair."""
 
 
-def views(records: Sequence[RunRecord], baseline: str | None = None) -> dict[str, pd.DataFrame]:
+def views(records: Sequence[RunRecord], baseline: str | None = None,
+          margin: float = MARGIN) -> dict[str, pd.DataFrame]:
     """Return the comparison at equal samples, at equal bytes and at equal simulated time.
 
     At equal bytes (time) every policy is read off its curve where it has sent (lasted) as much as the one that sent
     (lasted) least at the same seed, policies that send nothing apart.  Such a place lies before the end of the run,
     where the learning rate has not decayed yet, so it understates what a run planned for that budget would reach.
     """
-    return {name: view(records, name, baseline) for name in VIEWS}
+    return {name: view(records, name, baseline, margin) for name in VIEWS}
 
 
-def view(records: Sequence[RunRecord], kind: str, baseline: str | None = None) -> pd.DataFrame:
+def view(records: Sequence[RunRecord], kind: str, baseline: str | None = None,
+         margin: float = MARGIN) -> pd.DataFrame:
     """Return one of the views; see `views`.
 
     raises   AcesimError for an unknown kind
     """
     if kind == "samples":
-        return compare(records, baseline)
+        return compare(records, baseline, margin)
     if kind not in VIEWS:
         raise AcesimError(f"view = {kind}: unknown view (knows: {', '.join(VIEWS)})")
     runs = gather(records)
@@ -238,10 +285,10 @@ def view(records: Sequence[RunRecord], kind: str, baseline: str | None = None) -
     budgets = _budgets(runs, kind)
     read = {label: {seed: _read_at(run, kind, budgets[seed]) for seed, run in seeds.items()}
             for label, seeds in runs.items()}
-    rows = [_view_row(label, found, read[reference] if reference else {}, several) for label, found in read.items()]
-    table = pd.DataFrame(rows)
-    table.attrs["baseline"] = reference
-    return table
+    top1 = {label: {seed: figures["top1_percent"] for seed, figures in found.items()} for label, found in read.items()}
+    gained = {label: _gained(own, top1[reference] if reference else {}) for label, own in top1.items()}
+    rows = [_view_row(label, found, gained[label], several) for label, found in read.items()]
+    return _tested(pd.DataFrame(rows), gained, reference, margin)
 
 
 def _axis(run: Run, kind: str) -> pd.Series:
@@ -265,11 +312,9 @@ def _read_at(run: Run, kind: str, budget: float) -> dict[str, float]:
     return {"gb" if kind == "bytes" else "simulated_s": budget} | read
 
 
-def _view_row(label: str, found: Mapping[int, Mapping[str, float]], against: Mapping[int, Mapping[str, float]],
+def _view_row(label: str, found: Mapping[int, Mapping[str, float]], gained: Sequence[float],
               several: bool) -> dict[str, object]:
     row: dict[str, object] = {"label": label, "seeds": len(found)}
     for name in next(iter(found.values())):
         row |= _spread(name, [figures[name] for figures in found.values()], several)
-    gained = [figures["top1_percent"] - against[seed]["top1_percent"] for seed, figures in found.items()
-              if seed in against]
     return row | _spread("top1_difference", gained, several)

@@ -29,7 +29,7 @@ def to_markdown(page: Page) -> str:
 
 
 def _markdown(block: Block) -> str:
-    rule = ["---", *["---:"] * (len(block.header) - 1)]
+    rule = ["---", *["---" if block.prose else "---:"] * (len(block.header) - 1)]
     lines = [block.header, rule, *block.rows]
     cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return f"**{block.title}**\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in cells)
@@ -57,7 +57,7 @@ def to_latex(page: Page) -> str:
 def _latex(block: Block) -> str:
     def line(cells: list[str]) -> str:
         return " & ".join(map(latex_text, cells)) + r" \\"
-    spec = "l" + "r" * (len(block.header) - 1)
+    spec = "l" + ("p{0.4\\textwidth}" if block.prose else "r") * (len(block.header) - 1)
     return "\n".join([r"\begin{table}", r"\centering", rf"\caption{{{latex_text(block.title)}}}",
                       rf"\begin{{tabular}}{{{spec}}}", r"\toprule", line(block.header), r"\midrule",
                       *map(line, block.rows), r"\bottomrule", r"\end{tabular}", r"\end{table}"])

@@ -16,11 +16,12 @@ NOTHING = "–"
 
 
 class Block(NamedTuple):
-    """A small table: the first column is text, the others are numbers already spelt."""
+    """A small table: the first column is text, the others are numbers already spelt, or text too in prose."""
 
     title: str
     header: list[str]
     rows: list[list[str]]
+    prose: bool = False
 
 
 class Page(NamedTuple):
@@ -70,16 +71,53 @@ def bounds(row: Mapping[str, Any], name: str, digits: int) -> str:
 Cell = Callable[[Mapping[str, Any]], str]
 
 
+def _spread(name: str, scale: float = 1.0) -> Cell:
+    """A mean and half its interval, scaled; the half with as many decimals as the mean."""
+    def cell(row: Mapping[str, Any]) -> str:
+        ends = [row.get(f"{name}{end}", float("nan")) * scale for end in ("", "_low", "_high")]
+        text = number(ends[0])
+        digits = len(text.partition(".")[2])
+        return f"{text} ± {number((ends[2] - ends[1]) / 2, digits)}" if isfinite(ends[2] - ends[1]) else text
+    return cell
+
+
 def _plain(name: str, digits: int | None = None, scale: float = 1.0) -> Cell:
     return lambda row: number(row.get(name, float("nan")) * scale, digits)
 
 
 def _hours(share: int) -> Cell:
     """Hours to an accuracy; how many seeds got there is said where not all did."""
+    return lambda row: _told(row, share, number(row[f"time_to_{share}_s"] / 3600))
+
+
+def _told(row: Mapping[str, Any], share: int, text: str) -> str:
+    reached, seeds = row[f"reached_{share}"], row["seeds"]
+    return text if reached in (0, seeds) else f"{text} ({reached}/{seeds})"
+
+
+def _to_target(share: int, currency: str) -> dict[str, Cell]:
+    """What it took to get to an accuracy, each with half its interval."""
+    return {
+        "epochs": lambda row: _told(row, share, spread(row, f"epochs_to_{share}", 1)),
+        "hours": _spread(f"time_to_{share}_s", 1 / 3600),
+        "TB": _spread(f"gb_to_{share}", 1e-3),
+        "kWh": _spread(f"kwh_to_{share}"),
+        f"{currency} of egress": _spread(f"cost_to_{share}"),
+    }
+
+
+def _tests(margin: float) -> dict[str, Cell]:
+    return {
+        "p, no difference": _p("difference_p"), "Holm": _p("difference_holm"),
+        f"p, worse by {margin:g}": _p("no_worse_p"), "Holm ": _p("no_worse_holm"),
+    }
+
+
+def _p(name: str) -> Cell:
+    """A probability with three decimals, or as less than the smallest of these."""
     def cell(row: Mapping[str, Any]) -> str:
-        reached, seeds = row[f"reached_{share}"], row["seeds"]
-        text = number(row[f"time_to_{share}_s"] / 3600)
-        return text if reached in (0, seeds) else f"{text} ({reached}/{seeds})"
+        value = row.get(name, float("nan"))
+        return "<0.001" if value < 0.001 else number(value, 3)
     return cell
 
 
@@ -129,7 +167,6 @@ def _places() -> dict[str, Cell]:
         "egress TB": _plain("egress_gb", scale=1e-3),
         "egress cost": _plain("egress_cost"),
         "kg CO2": _plain("carbon_kg"),
-        "TB to 97 %": _plain("gb_to_97", scale=1e-3),
         "drift": _plain("drift"),
     }
 
@@ -156,19 +193,39 @@ def comparison_page(table: pd.DataFrame, records: Sequence[RunRecord]) -> Page:
     """Lay out what `compare` found: learning, cost, where the bytes went, and the paper's table where it applies."""
     seeds = int(table["seeds"].max())
     how = f"mean ± half the 95 % interval over {seeds} seeds" if seeds > 1 else "one seed: no intervals"
-    blocks = [_block(f"What was learned ({how})", table, _learning(table.attrs.get("baseline"))),
-              _block("What it cost (all workers together, nominal bytes)", table, _cost()),
-              _block("How it scales", table, _pace()),
-              _block("Where it went", table, _places())]
+    against = table.attrs.get("baseline") or "the baseline"
+    blocks = [_block(f"What was learned ({how})", table, _learning(table.attrs.get("baseline")))]
+    if "difference_p" in table:
+        blocks.append(_test_block(table))
+    blocks += [_block("What it cost (all workers together, nominal bytes)", table, _cost()),
+               _block("How it scales", table, _pace()),
+               _block(f"To 97 % of {against}'s final accuracy", table, _to_target(97, _currency(records))),
+               _block("Where it went", table, _places())]
     if "paper_gb" in table:
         blocks.append(_block("Beside the paper's Table 1", table, _beside_paper()))
     return Page([block for block in blocks if len(block.header) > 1], notes(table, records))
 
 
+def _test_block(table: pd.DataFrame) -> Block:
+    """Lay out the tests of all labels but the baseline."""
+    reference = table.attrs["baseline"]
+    others = table[table["label"] != reference]
+    return _block(f"Top-1 against {reference}, paired t tests", others, _tests(table.attrs["margin"]))
+
+
+def _test_notes(table: pd.DataFrame) -> list[str]:
+    return ["p: how often chance alone would look as different, or as good if it were worse by the margin (--margin); "
+            "Holm: the same for all policies together"] if "difference_p" in table else []
+
+
+def _currency(records: Sequence[RunRecord]) -> str:
+    return str(records[0].manifest["scenario"].get("currency", "USD"))
+
+
 def notes(table: pd.DataFrame, records: Sequence[RunRecord]) -> list[str]:
     """Say what the figures are of, and what to measure them against."""
     first = records[0].manifest
-    lines = [_scales(first), _rho(table), _yardsticks(table, first)]
+    lines = [_scales(first), _rho(table), _yardsticks(table, first), *_test_notes(table)]
     if table.attrs.get("baseline") is None:
         lines.append(f"no run of {BASELINE}: nothing is compared with a baseline (choose one with --baseline)")
     if "paper_gb" in table:
@@ -217,7 +274,8 @@ def view_page(table: pd.DataFrame, kind: str) -> Page:
     }
     note = ("read off the curves before the end of a run, so before the learning rate has decayed: a run planned for "
             "this budget would do better")
-    return Page([_block(f"At equal {kind}: {VIEWS[kind]}", table, columns)], [note])
+    blocks = [_block(f"At equal {kind}: {VIEWS[kind]}", table, columns)]
+    return Page(blocks + ([_test_block(table)] if "difference_p" in table else []), [*_test_notes(table), note])
 
 
 def sweep_page(table: pd.DataFrame, keys: Sequence[str]) -> Page:

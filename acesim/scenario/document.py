@@ -90,8 +90,11 @@ def entry_of(plain: Any, place: Place) -> Entry:
     return Entry(plain, place)
 
 
-def read(path: Path, shown: str) -> Entry:
-    """Read a scenario file; ScenarioError names every key that stands twice, or the first error of syntax."""
+def read(path: Path, shown: str, looks: str = "a scenario is a mapping (name: ..., task: ...)") -> Entry:
+    """Read a file that holds a mapping; ScenarioError names every key that stands twice, or the first error of syntax.
+
+    looks   what such a file is, for messages
+    """
     place = Place(shown, None, path.parent)
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -100,10 +103,9 @@ def read(path: Path, shown: str) -> Entry:
         raise ScenarioError([place.problem((), None, f"cannot be read: {reason}")]) from error
     entry = read_text(text, place)
     if entry.value is None:
-        raise ScenarioError([place.problem((), None, "the file is empty; a scenario has at least a name")])
+        raise ScenarioError([place.problem((), None, f"the file is empty; {looks}")])
     if not isinstance(entry.value, dict):
-        raise ScenarioError([entry.place.problem((), None, "a scenario is a mapping (name: ..., task: ...), "
-                                                           f"not {_noun(entry.value)}")])
+        raise ScenarioError([entry.place.problem((), None, f"{looks}, not {_noun(entry.value)}")])
     return entry
 
 
@@ -197,7 +199,7 @@ _SYNTAX = (
     (r"character '\t'", "not valid YAML: a tab; indent with spaces"),
     ("mapping values are not allowed", "not valid YAML: a second `: ` in one line, or wrong indentation"),
     ("could not find expected ':'", "not valid YAML: a key without `:` after it"),
-    ("found another document", "one file holds one scenario; remove everything from the second `---` on"),
+    ("found another document", "a file holds one document; remove everything from the second `---` on"),
     ("special characters are not allowed", "not valid YAML: a control character"),
 )
 

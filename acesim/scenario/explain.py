@@ -30,24 +30,24 @@ _EXAMPLES: Mapping[tuple[str, ...], str] = {
 """What to write at a path (without its positions), for messages."""
 
 
-def unknown_keys(document: Entry) -> Iterator[Problem]:
-    """Name every key of a document that no section knows, with the nearest one that it does."""
-    yield from _unknown(document, Scenario, ())
+def unknown_keys(document: Entry, whole: type[Fact] = Scenario) -> Iterator[Problem]:
+    """Name every key of a document that no section knows, with the nearest one that it does; `whole`: what it holds."""
+    yield from _unknown(document, whole, (), whole)
 
 
-def _unknown(entry: Entry, fact: type[Fact], path: Steps) -> Iterator[Problem]:
+def _unknown(entry: Entry, fact: type[Fact], path: Steps, whole: type[Fact]) -> Iterator[Problem]:
     if isinstance(entry.value, tuple):
         for row, member in enumerate(entry.value):
-            yield from _unknown(member, fact, (*path, row))
+            yield from _unknown(member, fact, (*path, row), whole)
     if not isinstance(entry.value, dict) or fact is PolicySpec:  # a policy's other keys are its parameters
         return
     inner = {without_unit(name): field.annotation for name, field in fact.model_fields.items()}
     for key, value in entry.value.items():
         if key not in inner:
-            yield value.place.problem((*path, key), None, _unknown_rule(key, list(inner), path))
+            yield value.place.problem((*path, key), None, _unknown_rule(key, list(inner), path, whole))
         section = _section(inner.get(key), value)
         if section is not None:
-            yield from _unknown(value, section, (*path, key))
+            yield from _unknown(value, section, (*path, key), whole)
 
 
 def _section(annotation: Any, entry: Entry) -> type[Fact] | None:
@@ -65,14 +65,14 @@ def _facts(annotation: Any) -> Iterator[type[Fact]]:
         yield from _facts(argument)
 
 
-def _unknown_rule(key: str, known: list[str], path: Steps) -> str:
+def _unknown_rule(key: str, known: list[str], path: Steps, whole: type[Fact]) -> str:
     near = [without_unit(key)] if without_unit(key) in known else difflib.get_close_matches(key, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else _elsewhere(key, path)
+    hint = f"; did you mean {near[0]}?" if near else _elsewhere(key, path, whole)
     return f"unknown key{hint} (knows: {', '.join(sorted(known))})"
 
 
-def _elsewhere(key: str, path: Steps) -> str:
-    homes = [home for home, known in _sections(Scenario, ()) if key in known]
+def _elsewhere(key: str, path: Steps, whole: type[Fact]) -> str:
+    homes = [home for home, known in _sections(whole, ()) if key in known]
     return f"; it belongs in {'.'.join(homes[0])}" if len(homes) == 1 and homes[0] not in ((), path) else ""
 
 
@@ -83,8 +83,12 @@ def _sections(fact: type[Fact], path: tuple[str, ...]) -> Iterator[tuple[tuple[s
             yield from _sections(inner, (*path, without_unit(name)))
 
 
-def problems_of(error: ValidationError, document: Entry) -> Iterator[Problem]:
-    """Say each error of validation in acesim's words; unknown keys are left to `unknown_keys`."""
+def problems_of(error: ValidationError, document: Entry,
+                examples: Mapping[tuple[str, ...], str] = _EXAMPLES) -> Iterator[Problem]:
+    """Say each error of validation in acesim's words; unknown keys are left to `unknown_keys`.
+
+    examples   what to write at a path (without its positions)
+    """
     for found in error.errors(include_url=False):
         absent = found["type"] == "value_error" and not isinstance(found["input"], Mapping)  # else it is a tag
         path = _path(document, found["loc"], keep_last=absent or found["type"] == "missing")
@@ -94,7 +98,7 @@ def problems_of(error: ValidationError, document: Entry) -> Iterator[Problem]:
         written = document.nearest(path[:-1]).child(path[-1]) if path else entry
         if found["type"] == "extra_forbidden" or (found["type"] == "too_short" and written and written.value):
             continue  # told by unknown_keys; or short only because of members that have errors of their own
-        yield entry.place.problem(path, _spelled(written), _rule(found, path, written))
+        yield entry.place.problem(path, _spelled(written), _rule(found, path, written, examples))
 
 
 def _spelled(written: Entry | None) -> object:
@@ -118,16 +122,17 @@ def _path(document: Entry, location: tuple[str | int, ...], keep_last: bool) -> 
     return tuple(path)
 
 
-def _rule(found: Mapping[str, Any], path: Steps, written: Entry | None) -> str:
+def _rule(found: Mapping[str, Any], path: Steps, written: Entry | None, examples: Mapping[tuple[str, ...], str]) -> str:
     context = found.get("ctx", {})
+    example = examples.get(tuple(step for step in path if isinstance(step, str)))
     if found["type"] == "missing":
-        return _missing(found, path)
+        return _missing(found, example or "...")
     if found["type"] == "value_error":
         return str(context["error"])
     if found["type"] in ("literal_error", "union_tag_invalid"):
         return _one_of(context, written)
     if found["type"] in _MAPPINGS:
-        return f"must be {_example(path) or 'a mapping such as {key: value}'}"
+        return f"must be a mapping such as {example or '{key: value}'}"
     rule = _RULES.get(found["type"])
     return rule(context) if rule else f"cannot be used here: {found['msg'][:1].lower()}{found['msg'][1:]}"
 
@@ -135,16 +140,10 @@ def _rule(found: Mapping[str, Any], path: Steps, written: Entry | None) -> str:
 _MAPPINGS = ("model_type", "model_attributes_type", "dict_type", "union_tag_not_found")
 
 
-def _example(path: Steps) -> str:
-    example = _EXAMPLES.get(tuple(step for step in path if isinstance(step, str)))
-    return f"a mapping such as {example}" if example else ""
-
-
-def _missing(found: Mapping[str, Any], path: Steps) -> str:
+def _missing(found: Mapping[str, Any], example: str) -> str:
     last = found["loc"][-1]
     if isinstance(last, int):
         return f"needs at least {last + 1} entries"
-    example = _EXAMPLES.get(tuple(step for step in path if isinstance(step, str)), "...")
     return f"missing; write for example {last}: {example}"
 
 

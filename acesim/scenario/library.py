@@ -1,4 +1,4 @@
-"""The scenarios that are shipped, by name."""
+"""The scenarios and the claims of papers that are shipped, by name."""
 
 from __future__ import annotations
 
@@ -6,10 +6,25 @@ import difflib
 import os
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from acesim.scenario.errors import Problem, ScenarioError
 
 SUFFIXES = (".yaml", ".yml")
+
+
+class Shelf(NamedTuple):
+    """A folder of files that are shipped.
+
+    package   acesim.<package> once installed; in a checkout the folder of this name beside the package
+    noun      what a file of it is called
+    """
+
+    package: str
+    noun: str
+
+
+SCENARIOS, CLAIMS = Shelf("scenarios", "scenario"), Shelf("claims", "claims file")
 
 
 def shipped_scenarios() -> tuple[str, ...]:
@@ -18,7 +33,16 @@ def shipped_scenarios() -> tuple[str, ...]:
     >>> "table1" in shipped_scenarios()
     True
     """
-    return tuple(sorted(path.stem for path in _folder().iterdir() if path.suffix in SUFFIXES))
+    return _names(SCENARIOS)
+
+
+def shipped_claims() -> tuple[str, ...]:
+    """Return the names of the claims files that come with acesim, sorted.
+
+    >>> "ace-sync" in shipped_claims()
+    True
+    """
+    return _names(CLAIMS)
 
 
 def scenario_path(source: str | Path, beside: Path | None = None) -> Path:
@@ -27,17 +51,26 @@ def scenario_path(source: str | Path, beside: Path | None = None) -> Path:
     beside   a folder that relative paths start from (default: the working directory)
     raises   ScenarioError with the nearest name where there is neither
     """
+    return _path(SCENARIOS, source, beside)
+
+
+def claims_path(source: str | Path) -> Path:
+    """Return the claims file that `source` means: a path, or the name of a shipped one; ScenarioError for neither."""
+    return _path(CLAIMS, source, None)
+
+
+def _path(shelf: Shelf, source: str | Path, beside: Path | None) -> Path:
     path = (beside or Path()) / source
     if path.is_file():
         return path
-    names = shipped_scenarios()
+    names = _names(shelf)
     if str(source) in names:
-        return _shipped(str(source))
+        return next(path for path in _files(shelf) if path.stem == str(source))
     if path.is_dir():
-        raise ScenarioError([Problem((), None, "is a folder; a scenario is a file", str(path))])
+        raise ScenarioError([Problem((), None, f"is a folder; a {shelf.noun} is a file", str(path))])
     near = difflib.get_close_matches(Path(source).stem, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise ScenarioError([Problem((), None, f"there is no such file or scenario; {hint}"
+    raise ScenarioError([Problem((), None, f"there is no such file or {shelf.noun}; {hint}"
                                            f"(shipped: {', '.join(names)})", str(source))])
 
 
@@ -49,14 +82,14 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-def _shipped(name: str) -> Path:
-    return next(path for path in sorted(_folder().iterdir()) if path.stem == name and path.suffix in SUFFIXES)
+def _names(shelf: Shelf) -> tuple[str, ...]:
+    return tuple(path.stem for path in _files(shelf))
 
 
-def _folder() -> Path:
-    """Return the folder of shipped scenarios; in a bare checkout it lies beside the package."""
-    checkout = Path(__file__).resolve().parents[2] / "scenarios"
+def _files(shelf: Shelf) -> list[Path]:
+    """Return the shipped files, by name; in a bare checkout they lie beside the package."""
     try:
-        return Path(str(files("acesim.scenarios").joinpath("table1.yaml"))).parent
+        folder = Path(str(files(f"acesim.{shelf.package}").joinpath("x.yaml"))).parent
     except ModuleNotFoundError:
-        return checkout
+        folder = Path(__file__).resolve().parents[2] / shelf.package
+    return sorted((path for path in folder.iterdir() if path.suffix in SUFFIXES), key=lambda path: path.stem)

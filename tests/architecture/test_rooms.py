@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "acesim"
 FLOORS = [{"scenario"}, {"seam"}, {"fleet", "network", "learning"}, {"compressors", "aggregators", "schedules"},
-          {"records", "policies"}, {"engine"}, {"report"}, {"study"}, {"sweeps", "estimates"}, {"terminal"}, {"cli"}]
+          {"records", "policies"}, {"engine"}, {"report"}, {"study"}, {"sweeps", "estimates", "audits"}, {"terminal"},
+          {"cli"}]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 NUMERIC = {"numpy", "scipy"}
 ALLOWED = {
@@ -16,7 +17,7 @@ ALLOWED = {
     "learning": NUMERIC, "compressors": NUMERIC, "aggregators": NUMERIC, "schedules": NUMERIC, "policies": {"numpy"},
     "records": {"numpy", "pandas", "pyarrow"}, "engine": {"numpy", "simpy"},
     "report": {"numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2"},
-    "study": {"numpy", "pandas", "joblib", "threadpoolctl"}, "sweeps": {"numpy", "pandas"},
+    "study": {"numpy", "pandas", "joblib", "threadpoolctl"}, "sweeps": {"numpy", "pandas"}, "audits": {"pandas"},
     "estimates": {"joblib", "threadpoolctl"}, "terminal": {"rich"}, "cli": {"click"},
     "__init__": set(), "__main__": set(),
 }

@@ -41,7 +41,7 @@ def test_in_an_override(assignment, message):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("", "s.yaml: the file is empty; a scenario has at least a name"),
+    ("", "s.yaml: the file is empty; a scenario is a mapping (name: ..., task: ...)"),
     ("name: x\n\tseeds: 1\n", "s.yaml:2: not valid YAML: a tab; indent with spaces"),
     ("name: x\x00\n", "s.yaml:1: not valid YAML: a control character"),
     ("name: " + 600 * "[" + "\n", "s.yaml: lists or mappings nested far too deeply"),
