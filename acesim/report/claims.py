@@ -91,9 +91,9 @@ def _unit(measure: Measure) -> str:
 
 # --- the page --------------------------------------------------------------------------------------------------------
 
-READING = ("reproduced: the mean lies in that region, and the whole 95 % interval on the region's side of no effect (or "
-           "of the margin); not reproduced: interval and region have nothing in common; inconclusive: neither, with the "
-           "seeds that would tell with probability .8 if mean and spread are as they look now")
+READING = ("reproduced: the mean lies in that region, and the whole 95 % interval on the region's side of no effect "
+           "(or of the margin); not reproduced: interval and region have nothing in common; inconclusive: neither, "
+           "with the seeds that would tell with probability .8 if mean and spread are as they look now")
 
 
 def claims_page(paper: Paper, findings: Sequence[Finding], missing: Sequence[str] = ()) -> Page:
@@ -169,10 +169,14 @@ def _region(finding: Finding) -> str:
         return NOTHING
     unit = f" {_unit(measure)}" if _unit(measure) else ""
     digits = _digits(measure, rule.low, rule.high)
-    low, high = _spelled(measure, rule.low, digits), _spelled(measure, rule.high, digits)
+    low, high = (_trimmed(_spelled(measure, end, digits)) for end in (rule.low, rule.high))
     if rule.high == inf:
         return f"above {low}{unit}"
     return f"below {high}{unit}" if rule.low in (-inf, 0.0) else f"{low} to {high}{unit}"
+
+
+def _trimmed(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _said(finding: Finding) -> str:

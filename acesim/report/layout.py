@@ -275,7 +275,7 @@ def view_page(table: pd.DataFrame, kind: str) -> Page:
     note = ("read off the curves before the end of a run, so before the learning rate has decayed: a run planned for "
             "this budget would do better")
     blocks = [_block(f"At equal {kind}: {VIEWS[kind]}", table, columns)]
-    return Page(blocks + ([_test_block(table)] if "difference_p" in table else []), [*_test_notes(table), note])
+    return Page(blocks + ([_test_block(table)] if "difference_p" in table else []), [note, *_test_notes(table)])
 
 
 def sweep_page(table: pd.DataFrame, keys: Sequence[str]) -> Page:

@@ -146,7 +146,7 @@ class Claim(Fact):
     says: Text
     where: str = ""
     figure: Number | None = None
-    figures: Annotated[tuple[Number, ...], Field(min_length=2, max_length=2)] | None = None
+    figures: tuple[Number, Number] | None = None
     scenario: Text | None = None
     set: tuple[Text, ...] = ()
     measure: Measure | None = None

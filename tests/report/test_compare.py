@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from acesim.records.read import load
-from acesim.report.compare import FIGURES, SHARES, compare, view, views
+from acesim.report.compare import FIGURES, MARGIN, SHARES, TESTS, compare, view, views
 from acesim.report.formats import FORMATS, render
 from acesim.report.layout import NOTHING, comparison_page, number, view_page
 from acesim.report.paper import TABLE_1, paper_row
+from acesim.report.statistics import holm, no_difference_p, no_worse_p
 from acesim.scenario.errors import AcesimError, ResultMissing
 
 PROMISED = ("label", "top1_percent", "perplexity", "gb_up_per_round", "gb_down_per_round", "gb_total",
@@ -174,7 +175,7 @@ def test_markdown_tables_are_rectangular(records, table):
 
 def test_latex_escapes_and_balances(records, table):
     text = render(table, comparison_page(table, records), "latex")
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 5
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 7
     assert not re.search(r"(?<!\\)%(?! )", text.replace("\n%", "\n% "))
 
 
@@ -233,3 +234,43 @@ def test_numbers():
 def test_every_figure_says_what_it_means(table):
     assert set(FIGURES) <= set(table.columns)
     assert all(FIGURES.values())
+
+
+def test_tests_are_of_the_paired_differences_and_adjusted_for_all_policies(table, records):
+    by_seed = {(record.label, record.seed): record.manifest["top1_percent"] for record in records}
+    others = [label for label in table.index if label != "full-sync"]
+    gained = {label: [by_seed[label, seed] - by_seed["full-sync", seed] for seed in range(3)] for label in others}
+    assert table.loc[others, "difference_p"].tolist() == [no_difference_p(gained[label]) for label in others]
+    assert table.loc[others, "no_worse_p"].tolist() == [no_worse_p(gained[label], MARGIN) for label in others]
+    assert table.loc[others, "no_worse_holm"].tolist() == holm(table.loc[others, "no_worse_p"]).tolist()
+    assert table.loc["full-sync", list(TESTS)].isna().all()
+
+
+def test_the_margin_can_be_chosen(records):
+    loose, strict = (compare(records, margin=margin).set_index("label")["no_worse_p"] for margin in (6.0, 0.1))
+    assert loose["fedavg"] < 0.05 < strict["fedavg"]
+    page = comparison_page(compare(records, margin=6.0), records)
+    assert "p, worse by 6" in page.blocks[1].header
+
+
+def test_views_are_tested_too(records):
+    table = view(records, "bytes").set_index("label")
+    assert table.loc["ace-sync", "difference_p"] < 0.01
+    assert table.loc["ace-sync", "difference_holm"] >= table.loc["ace-sync", "difference_p"]
+    assert view_page(view(records, "time"), "time").blocks[1].title == "Top-1 against full-sync, paired t tests"
+
+
+def test_there_is_no_test_without_a_baseline_or_with_one_seed(studies, tmp_path):
+    assert not set(TESTS) & set(compare(load(studies(tmp_path / "a", labels=("top-k", "fedavg")))).columns)
+    one = load(studies(tmp_path / "b", seeds=(0,)))
+    assert not set(TESTS) & set(compare(one).columns)
+    assert len(comparison_page(compare(one), one).blocks) == 5
+
+
+def test_what_the_target_took_has_its_intervals(table, records):
+    blocks = {block.title: block for block in comparison_page(compare(records), records).blocks}
+    block = blocks["To 97 % of full-sync's final accuracy"]
+    assert block.header == ["policy", "epochs", "hours", "TB", "kWh", "USD of egress"]
+    assert block.rows[0][1].count("±") == 1
+    assert block.rows[4][1:] == [NOTHING] * 5
+    assert table.loc["full-sync", "kwh_to_97"] < table.loc["full-sync", "energy_kwh"]

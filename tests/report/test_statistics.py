@@ -8,7 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from acesim.report.statistics import at, convergence_epochs, crossing, interval, paired, settled, smoothed
+from acesim.report.statistics import (
+    MOST_SEEDS,
+    at,
+    convergence_epochs,
+    crossing,
+    holm,
+    interval,
+    no_difference_p,
+    no_worse_p,
+    paired,
+    ratio_interval,
+    seeds_needed,
+    settled,
+    smoothed,
+)
 
 finite = st.floats(-1e6, 1e6)
 
@@ -83,3 +97,94 @@ def test_at_reads_a_curve_and_not_beyond_it():
     assert at(1.5, [0, 1, 2], [0, 10, 30]) == 20
     assert isnan(at(-0.1, [0, 1, 2], [0, 10, 30]))
     assert isnan(at(0.0, [], []))
+
+
+few = st.lists(st.floats(-100, 100), min_size=2, max_size=8).filter(lambda values: np.std(values) > 1e-3)
+
+
+@given(few)
+def test_a_paired_test_is_scipys(values):
+    assert no_difference_p(values) == pytest.approx(stats.ttest_1samp(values, 0.0).pvalue, abs=1e-9)
+
+
+@given(few, st.floats(0.01, 50))
+def test_non_inferiority_is_a_one_sided_t_test_against_the_margin(values, margin):
+    expected = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    assert no_worse_p(values, margin) == pytest.approx(expected, abs=1e-9)
+
+
+@given(few, st.floats(0.01, 50))
+def test_the_interval_lies_above_the_margin_just_where_p_is_below_a_fortieth(values, margin):
+    if abs(interval(values).low + margin) > 1e-6:
+        assert (interval(values).low > -margin) == (no_worse_p(values, margin) < 0.025)
+
+
+def test_equal_differences_are_certain_and_one_seed_knows_nothing():
+    assert no_difference_p([2.0, 2.0, 2.0]) == 0
+    assert no_difference_p([0.0, 0.0]) == 1
+    assert no_worse_p([-0.3, -0.3], 0.3) == 1
+    assert no_worse_p([-0.25, -0.25], 0.3) == 0
+    assert isnan(no_difference_p([2.0]))
+    assert isnan(no_worse_p([nan, 1.0], 0.3))
+
+
+def test_holm_by_hand():
+    # sorted .005, .01, .03, .04 times 4, 3, 2, 1: .02, .03, .06, .04, and none below the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == pytest.approx([1.0, 1.0])
+    assert len(holm([])) == 0
+
+
+def test_holm_leaves_out_what_is_no_test():
+    found = holm([nan, 0.03, 0.02])
+    assert isnan(found[0])
+    assert found[1:] == pytest.approx([0.04, 0.04])
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_never_lowers_p_nor_changes_the_order(values):
+    found = holm(values)
+    assert (found >= np.array(values)).all()
+    assert (found <= 1).all()
+    assert (np.diff(found[np.argsort(values, kind="stable")]) >= 0).all()
+
+
+def test_a_ratio_by_hand():
+    # logarithms of 1/2 and 1/8: mean ln(1/4), s = ln(4) / sqrt(2), t(.975, 1) = 12.7062
+    found = ratio_interval([1.0, 1.0], [2.0, 8.0])
+    assert found.mean == pytest.approx(0.25)
+    assert np.log(found.high / found.low) == pytest.approx(12.706204736 * np.log(4), rel=1e-9)
+    with pytest.raises(ValueError, match="above 0"):
+        ratio_interval([1.0, 0.0], [1.0, 1.0])
+
+
+@given(st.lists(st.tuples(st.floats(0.5, 2), st.floats(0.5, 2)), min_size=2, max_size=6))
+def test_a_ratio_turned_round_is_its_inverse(pairs):
+    one, other = np.transpose(pairs)
+    found, turned = ratio_interval(one, other), ratio_interval(other, one)
+    assert (turned.mean, turned.low, turned.high) == pytest.approx((1 / found.mean, 1 / found.high, 1 / found.low))
+
+
+def test_seeds_needed_are_those_of_the_books():
+    # power.t.test(delta = d, sd = 1, power = .8, type = "paired") of R: 33.37, 9.94, 198.15, 5.28
+    assert [seeds_needed(d, 1.0) for d in (0.5, 1.0, 0.2)] == [34, 10, 199]
+    assert seeds_needed(1.0, 1.0, power=0.9) == 13
+
+
+@given(st.floats(0.2, 5), st.floats(0.1, 3))
+def test_the_seeds_needed_have_the_power_and_one_fewer_has_not(distance, deviation):
+    def power(n):
+        return stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, distance / deviation * np.sqrt(n))
+
+    n = seeds_needed(distance, deviation)
+    if n is not None and distance / deviation < 30:
+        assert power(n) >= 0.8 - 1e-9
+        assert n == 2 or power(n - 1) < 0.8 + 1e-9
+
+
+def test_what_no_number_of_seeds_would_tell():
+    assert seeds_needed(0.0, 1.0) is None
+    assert seeds_needed(0.001, 1.0) is None
+    assert seeds_needed(nan, 1.0) is None
+    assert seeds_needed(0.1, 0.0) == 2
+    assert seeds_needed(0.0888, 1.0) <= MOST_SEEDS

@@ -1,0 +1,182 @@
+"""`acesim claims`: what is read, what is run, and what is told."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from acesim import cli
+from acesim.audits import audit, trials_of
+from acesim.scenario.claims import load_claims
+from acesim.scenario.library import shipped_claims
+from acesim.study import run
+from acesim.sweeps import sweep
+from acesim.terminal import WIDTH
+
+FILE = """
+paper: {title: A paper, arxiv: '1234.5678'}
+scenario: quickstart
+claims:
+  - id: bytes
+    says: sixty per cent less
+    figures: [0.4, 1.0]
+    measure: {metric: bytes_up, of: top-k, against: full-sync, form: ratio}
+    rule: {expect: less, factor: 1.5}
+  - id: swept
+    says: even on slow links
+    set: ["workers.*.access.uplink=1 Mbps", "stop.epochs=3"]
+    measure: {metric: time_s, of: top-k, against: full-sync, form: ratio}
+    rule: {expect: less}
+  - id: more
+    says: with another ratio
+    set: ["policies=[full-sync, {name: top-k, ratio: 0.1, label: tenth}]"]
+    measure: {metric: top1_percent, of: tenth, against: full-sync, form: difference}
+    rule: {expect: no-worse, margin: 0.3}
+  - {id: absolute, says: 82 %, uncheckable: another model}
+"""
+
+
+@pytest.fixture
+def call(fake, monkeypatch, tmp_path):
+    """Call the command line in an empty folder, with the engine's stand-in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.papers, "audit", partial(audit, runner=fake))
+    Path("mine.yaml").write_text(FILE, encoding="utf-8")
+
+    def calling(*words, code=0):
+        result = CliRunner().invoke(cli.cli, ["claims", *map(str, words)])
+        assert result.exit_code == code, result.output
+        assert "Traceback" not in result.output
+        return result
+
+    return calling
+
+
+def words_of(result):
+    return {row["id"]: row["verdict"] for row in json.loads(result.stdout)}
+
+
+def test_without_results_nothing_is_run_and_the_command_that_would_is_told(call, fake):
+    text = " ".join(call("mine.yaml").stdout.split())
+    assert "4 claims: 0 reproduced, 0 not reproduced, 0 inconclusive, 1 not checkable here, 3 not run" in text
+    assert "missing: quickstart/top-k seed 0; quickstart/full-sync seed 0;" in text
+    assert "`acesim claims mine.yaml --run` computes them" in text
+    assert fake.asked == []
+    assert not Path("results").exists()
+
+
+def test_run_computes_what_is_missing_once(call, fake):
+    found = words_of(call("mine.yaml", "--run", "--seeds", "0-2", "--jobs", "1", "--format", "json", "--quiet"))
+    assert found == dict.fromkeys(("bytes", "swept", "more"), "reproduced") | {"absolute": "not checkable here"}
+    assert len(fake.asked) == 3 * (2 + 2 + 1)       # quickstart's two, the cell's two, the tenth
+    call("mine.yaml", "--run", "--seeds", "0-3", "--jobs", "1", "--quiet")
+    assert {seed for _, seed in fake.asked[15:]} == {3}
+    assert len(fake.asked) == 4 * 5
+
+
+def test_runs_of_other_commands_count(call, fake, tmp_path):
+    run("quickstart", ["full-sync", "top-k"], [0, 1, 4], jobs=1, runner=fake)
+    sweep("quickstart", ["workers.*.access.uplink=1 Mbps,2 Mbps"], ["full-sync", "top-k"], [0, 1],
+          ["stop.epochs=3"], jobs=1, runner=fake)
+    before = list(fake.asked)
+    result = call("mine.yaml", "--format", "json")
+    assert words_of(result) == {"bytes": "reproduced", "swept": "reproduced", "more": "not run",
+                                "absolute": "not checkable here"}
+    assert [row["seeds"] for row in json.loads(result.stdout)] == [3, 2, 0, 0]
+    assert fake.asked == before
+
+
+def test_seeds_can_be_chosen(call, fake):
+    run("quickstart", ["full-sync", "top-k"], [0, 1, 2], jobs=1, runner=fake)
+    rows = json.loads(call("mine.yaml", "--seeds", "1-2", "--format", "json").stdout)
+    assert rows[0]["seeds"] == 2
+    assert "`acesim claims mine.yaml --seeds 1,2 --run`" in " ".join(call("mine.yaml", "--seeds", "1-2").stdout.split())
+
+
+def test_results_may_lie_elsewhere(call, fake):
+    run("quickstart", ["full-sync", "top-k"], [0, 1], jobs=1, out="there", runner=fake)
+    assert words_of(call("mine.yaml", "--results", "there", "--format", "json"))["bytes"] == "reproduced"
+    assert "--results there --run" in " ".join(call("mine.yaml", "--results", "there").stdout.split())
+
+
+def test_results_of_another_scenario_do_not_count(call, fake):
+    run("quickstart", ["full-sync", "top-k"], [0, 1], ["stop.epochs=3"], jobs=1, runner=fake)
+    assert words_of(call("mine.yaml", "--format", "json"))["bytes"] == "not run"
+    assert "the results here are of another scenario" in call("mine.yaml", "--run", "--jobs", "1", code=2).stderr
+
+
+def test_runs_of_other_code_count_and_are_told(call, fake, monkeypatch):
+    run("quickstart", ["full-sync", "top-k"], [0, 1], jobs=1, runner=fake)
+    monkeypatch.setattr("acesim.audits.code_version", lambda plugins=(): "another")
+    text = " ".join(call("mine.yaml").stdout.split())
+    assert "4 of the runs were made by other code than this" in text
+
+
+def test_a_run_that_fails_is_named_and_the_exit_code_is_1(call):
+    text = FILE.replace("quickstart", "broken.yaml")
+    Path("broken.yaml").write_text("extends: quickstart\nname: broken\n", encoding="utf-8")
+    Path("mine.yaml").write_text(text.replace("of: top-k", "of: fedavg"), encoding="utf-8")
+    result = call("mine.yaml", "--run", "--jobs", "1", "--quiet", code=1)
+    assert "broken/fedavg, seed 0: round 3: the model is no longer finite" in result.stderr
+    assert "not run" in result.stdout
+
+
+def test_every_format_and_the_width_of_the_table(call, fake):
+    run("quickstart", jobs=1, seeds=[0, 1], runner=fake)
+    assert call("mine.yaml", "--format", "csv").stdout.startswith("id,verdict,value,low,high,bound,seeds,paper,")
+    assert "| claim | verdict |" in call("mine.yaml", "--format", "markdown").stdout
+    assert r"\toprule" in call("mine.yaml", "--format", "latex").stdout
+    assert "<table>" in call("mine.yaml", "--format", "html").stdout
+    assert max(map(len, call("mine.yaml").stdout.splitlines())) <= WIDTH
+    assert "mine.yaml" in call("mine.yaml", "--verbose").stderr
+
+
+def test_the_shipped_ones_are_listed(call):
+    listed = call().stdout
+    assert [line.split()[0] for line in listed.splitlines()] == list(shipped_claims())
+    assert "ACE-Sync" in listed
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("scenario: quickstart", "scenario: quickstrt",
+     "mine.yaml:3: scenario = quickstrt: there is no such file or scenario; did you mean quickstart? "),
+    ("of: top-k", "of: topk", "mine.yaml:8: claims[0].measure = topk: neither a label of this scenario nor a policy; "
+                              "did you mean top-k? "),
+    ("stop.epochs=3", "stop.epoch=3", "mine.yaml:12: claims[1].set = stop.epoch: unknown key; did you mean epochs? "),
+    ("1 Mbps", "1 Mpbs", "mine.yaml:12: claims[1].set = workers.*.access.uplink=1 Mpbs: unknown unit Mpbs; "),
+    ("{name: top-k,", "{name: topk,",
+     "mine.yaml:17: claims[2].set = policies=topk: unknown policy; did you mean top-k? "),
+    ("says: 82 %", "say: 82 %", "mine.yaml:20: claims[3].say: unknown key; did you mean says? "),
+])
+def test_what_does_not_fit_is_told_at_its_line(old, new, message, call):
+    assert old in FILE
+    Path("mine.yaml").write_text(FILE.replace(old, new), encoding="utf-8")
+    assert message in call("mine.yaml", code=2).stderr
+
+
+def test_a_scenario_is_found_beside_the_file_and_its_own_mistakes_are_told_as_its_own(call, tmp_path):
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "own.yaml").write_text("name: own\nstop: {epochs: 2}\nseeds: [-1]\n", encoding="utf-8")
+    (folder / "mine.yaml").write_text(FILE.replace("quickstart", "own.yaml"), encoding="utf-8")
+    told = call("papers/mine.yaml", code=2).stderr
+    assert told.splitlines() == ["papers/own.yaml:3: seeds[0] = -1: must be >= 0"]
+
+
+@pytest.mark.parametrize("name", shipped_claims())
+def test_every_shipped_file_fits_its_scenarios(name, tmp_path):
+    file = load_claims(name)
+    trials = trials_of(file, tmp_path)
+    assert len(trials) == len(file.claims.claims)
+    assert any(trials)
+    assert [trial is None for trial in trials] == [claim.uncheckable is not None for claim in file.claims.claims]
+
+
+def test_a_changed_label_does_not_share_the_folder_of_what_it_was(tmp_path):
+    text = FILE.replace("label: tenth}]", "}]").replace("of: tenth", "of: top-k")
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    trials = trials_of(load_claims(tmp_path / "mine.yaml"), tmp_path)
+    folders = [trial.folder.relative_to(tmp_path).as_posix().split("/")[:2] for trial in trials if trial]
+    assert folders == [["quickstart"], ["quickstart", "cells"], ["quickstart", "cells"]]
