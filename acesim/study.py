@@ -33,7 +33,7 @@ from acesim.records.orders import Order, arrange, identity, orders_of
 from acesim.records.read import RunRecord, find, missing, read_json, read_manifest
 from acesim.records.rows import MetricRow
 from acesim.records.store import EVENTS, FAILURE, MANIFEST, PROGRESS, RunWriter, clear, write_json
-from acesim.report.compare import view
+from acesim.report.compare import MARGIN, view
 from acesim.scenario import PolicySpec, Scenario
 from acesim.scenario import load as load_scenario
 from acesim.scenario.errors import AcesimError, Problem, ResultMissing, ScenarioError
@@ -288,9 +288,9 @@ class Study:
             raise ResultMissing(missing(self.path, self.faults))
         return self.records
 
-    def compare(self, baseline: str | None = None, view_of: str = "samples") -> pd.DataFrame:
+    def compare(self, baseline: str | None = None, view_of: str = "samples", margin: float = MARGIN) -> pd.DataFrame:
         """Return the comparison, a row per label (acesim.report.compare); view_of: samples, bytes or time."""
-        return view(self._finished(), view_of, baseline)
+        return view(self._finished(), view_of, baseline, margin)
 
     def metrics(self) -> pd.DataFrame:
         """Return every metric row of every run, with its label and seed."""

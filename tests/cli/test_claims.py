@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from acesim import cli
 from acesim.audits import audit, trials_of
-from acesim.scenario.claims import load_claims
+from acesim.report.verdicts import VERDICTS
+from acesim.scenario.claims import GOAL, STANDING, WHOLE, load_claims
 from acesim.scenario.library import shipped_claims
 from acesim.study import run
 from acesim.sweeps import sweep
@@ -180,3 +181,21 @@ def test_a_changed_label_does_not_share_the_folder_of_what_it_was(tmp_path):
     trials = trials_of(load_claims(tmp_path / "mine.yaml"), tmp_path)
     folders = [trial.folder.relative_to(tmp_path).as_posix().split("/")[:2] for trial in trials if trial]
     assert folders == [["quickstart"], ["quickstart", "cells"], ["quickstart", "cells"]]
+
+
+DOCS = (Path(__file__).resolve().parents[2] / "docs" / "claims.md").read_text(encoding="utf-8")
+
+
+def test_the_example_of_the_documentation_fits(tmp_path):
+    (tmp_path / "mine.yaml").write_text(DOCS.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    assert len(trials_of(load_claims(tmp_path / "mine.yaml"), tmp_path)) == 5
+
+
+@pytest.mark.parametrize("metric", [*STANDING, *WHOLE, *GOAL])
+def test_every_metric_is_documented(metric):
+    assert f"`{metric}`" in DOCS
+
+
+@pytest.mark.parametrize("word", VERDICTS)
+def test_every_verdict_is_documented(word):
+    assert f"| {word} |" in DOCS

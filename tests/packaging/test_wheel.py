@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import acesim, sys
+from acesim import audit
 from acesim.scenario import load, shipped_scenarios
 from acesim.network import build
 from acesim.fleet import devices
@@ -18,6 +19,7 @@ assert {"quickstart", "table1", "table1-sanity", "minimal"} <= set(shipped_scena
 scenario = load("table1")
 built = build(scenario.workers, scenario.network, 0)
 assert len(built.worker_names) == 80 and "a100" in devices()
+assert len(audit("ace-sync", "nowhere").missing) >= 12
 print("fine")
 """
 
@@ -43,7 +45,7 @@ def test_it_works_outside_the_checkout(unpacked, tmp_path):
 
 @pytest.mark.slow
 def test_it_carries_every_file_of_data(unpacked):
-    for folder, name in (("scenarios", "scenarios"), ("traces", "traces")):
+    for folder, name in (("scenarios", "scenarios"), ("claims", "claims"), ("traces", "traces")):
         there = {path.name for path in (unpacked / "acesim" / name).iterdir()}
         assert {path.name for path in (ROOT / folder).iterdir() if path.suffix in {".yaml", ".json", ".md"}} <= there
     assert (unpacked / "acesim" / "fleet" / "devices.json").is_file()
