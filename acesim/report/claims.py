@@ -77,7 +77,7 @@ def _row(finding: Finding) -> dict[str, object]:
         "region_low": _end(rule.low if rule else nan), "region_high": _end(rule.high if rule else nan),
         "null": rule.null if rule else nan, "form": measure.form if measure else "",
         "unit": _unit(measure) if measure else "", "seeds_needed": verdict.needed or nan, "reason": verdict.reason,
-        "measure": in_words(measure) if measure else "", "says": claim.says, "where": claim.where,
+        "measure": in_words(measure) if measure else "", "paper_says": claim.quoted, "where": claim.where,
         "scenario": finding.place, "note": claim.note}
 
 
@@ -136,7 +136,7 @@ def _digits(measure: Measure, *values: float) -> int | None:
     if measure.form == "ratio":
         return None
     largest = max((abs(value) for value in values if isfinite(value)), default=0.0)
-    return 3 if largest < 0.1 else 2 if largest < 100 else 0
+    return 3 if largest < 0.2 else 2 if largest < 100 else 0
 
 
 def _spelled(measure: Measure, value: float, digits: int | None) -> str:
@@ -181,7 +181,7 @@ def _trimmed(text: str) -> str:
 
 def _said(finding: Finding) -> str:
     where = f" ({finding.claim.where})" if finding.claim.where else ""
-    return f"“{finding.claim.says}”{where}"
+    return f"{finding.claim.quoted}{where}"
 
 
 def _here(finding: Finding) -> str:

@@ -158,6 +158,8 @@ def _spent(measure: Measure, both: tuple[Run, Run], runs: Mapping[str, Run]) -> 
     if goal is None:
         final = settled(runs[str(target.of)].curve["top1_percent"].to_numpy(np.float64))
         goal = (target.share_percent or nan) / 100 * final
+    if not goal > 0:  # a task without accuracy, or a run that learnt nothing: there is no way to get there
+        return [Sample(nan)] * 2
     return [spent_to(run, measure.metric, goal) for run in both]
 
 

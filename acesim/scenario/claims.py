@@ -132,7 +132,8 @@ class Expect(Fact):
 class Claim(Fact):
     """A sentence of the paper, and what decides whether it holds here.
 
-    says         the paper's own words
+    says         the paper's own words ("..." for what is left out); or
+    shows        a row of its tables, a point of its figures
     where        in the paper
     figure       the paper's difference or ratio; or
     figures      its two figures, of's and against's, from which that is reckoned
@@ -143,7 +144,8 @@ class Claim(Fact):
     """
 
     id: Text
-    says: Text
+    says: Text | None = None
+    shows: Text | None = None
     where: str = ""
     figure: Number | None = None
     figures: tuple[Number, Number] | None = None
@@ -156,6 +158,8 @@ class Claim(Fact):
 
     @model_validator(mode="after")
     def _decidable(self) -> Claim:
+        if (self.says is None) == (self.shows is None):
+            raise ValueError("write says: and the paper's own words, or shows: and a row of its tables")
         if self.uncheckable is not None and (self.measure or self.rule):
             raise ValueError("what is uncheckable has neither measure nor rule; leave out one or the other")
         if self.uncheckable is None and (self.measure is None or self.rule is None):
@@ -180,6 +184,11 @@ class Claim(Fact):
             raise ValueError(f"low must be less than high, and both on one side of {null:g}")
         if rule.margin is not None and measure.form == "ratio" and log(rule.margin) <= 0:
             raise ValueError("the margin of a ratio is a factor above 1")
+
+    @property
+    def quoted(self) -> str:
+        """What the paper says, in quotation marks, or shows."""
+        return f"“{self.says}”" if self.says is not None else str(self.shows)
 
     @property
     def published(self) -> float | None:
@@ -220,7 +229,7 @@ LOOKS = "a claims file is a mapping (paper: ..., scenario: ..., claims: ...)"
 _EXAMPLES = {
     ("paper",): "{title: ..., arxiv: '2512.18127'}", ("paper", "title"): "the paper's title",
     ("scenario",): "table1", ("claims",): "{id: bytes, says: ..., measure: {...}, rule: {...}}",
-    ("claims", "id"): "bytes-up", ("claims", "says"): "\"the paper's own words\"",
+    ("claims", "id"): "bytes-up",
     ("claims", "measure"): "{metric: bytes_up, of: ace-sync, against: full-sync, form: ratio}",
     ("claims", "measure", "metric"): "bytes_up", ("claims", "measure", "of"): "ace-sync",
     ("claims", "measure", "against"): "full-sync", ("claims", "measure", "form"): "ratio",

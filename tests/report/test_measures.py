@@ -113,6 +113,12 @@ def test_a_figure_that_a_run_lacks_is_no_number(runs):
     assert isnan(values(runs, "egress_cost")[0][0])
 
 
+def test_where_nothing_is_learnt_there_is_no_target(runs):
+    lost = {0: runs["full-sync"][0]._replace(curve=runs["full-sync"][0].curve.assign(top1_percent=0.0))}
+    found = values({"full-sync": lost, "top-k": runs["top-k"]}, "time_to_s", target=TARGET)
+    assert np.isnan(found).all()
+
+
 @pytest.mark.parametrize(("more", "words"), [
     ({}, "loss of a over that of b"), ({"epoch": 20.0}, "loss of a over that of b, at epoch 20"),
     ({"at": "equal-bytes"}, "loss of a over that of b, at equal bytes"),
