@@ -131,7 +131,16 @@ def _trial(file: ClaimsFile, row: int, claim: Claim, results: Path, plugins: Seq
                                           problem.rule) for problem in error.problems]) from error
     study = results / scenario.name
     folder = study if _same_study(scenario, specs, known[named, ()]) else cell_folder(study, scenario)
-    return Trial(scenario, tuple(specs), folder, ", ".join([scenario.name, *claim.set]))
+    return Trial(scenario, tuple(specs), folder, _place(scenario, claim.set, specs))
+
+
+def _place(scenario: Scenario, changes: Sequence[str], specs: Sequence[PolicySpec]) -> str:
+    """Say where a claim is tried: the scenario, what was changed in it, and what labels of its own stand for."""
+    told = [change for change in changes if not change.startswith("policies=")]
+    meant = [f"{spec.label} is {spec.name} with "
+             + ", ".join(f"{key}: {str(value).lower()}" for key, value in spec.parameters.items())
+             for spec in specs if spec.label != spec.name and spec.parameters]
+    return "; ".join([", ".join([scenario.name, *told]), *meant])
 
 
 def _same_study(scenario: Scenario, specs: Sequence[PolicySpec], original: Scenario) -> bool:

@@ -72,6 +72,10 @@ def test_run_computes_what_is_missing_once(call, fake):
     found = words_of(call("mine.yaml", "--run", "--seeds", "0-2", "--jobs", "1", "--format", "json", "--quiet"))
     assert found == dict.fromkeys(("bytes", "swept", "more"), "reproduced") | {"absolute": "not checkable here"}
     assert len(fake.asked) == 3 * (2 + 2 + 1)       # quickstart's two, the cell's two, the tenth
+    rows = {row["id"]: row["scenario"] for row in json.loads(call("mine.yaml", "--format", "json").stdout)}
+    assert rows["bytes"] == "quickstart"
+    assert rows["swept"] == "quickstart, workers.*.access.uplink=1 Mbps, stop.epochs=3"
+    assert rows["more"] == "quickstart; tenth is top-k with ratio: 0.1"
     call("mine.yaml", "--run", "--seeds", "0-3", "--jobs", "1", "--quiet")
     assert {seed for _, seed in fake.asked[15:]} == {3}
     assert len(fake.asked) == 4 * 5
