@@ -13,7 +13,7 @@ from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
 from acesim.engine import Setup, simulate
-from acesim.records.manifest import peak_rss_bytes
+from acesim.records.resident import peak_rss_bytes
 from acesim.records.store import RunWriter
 from acesim.scenario import PolicySpec, Scenario
 from acesim.study import Order, prepare

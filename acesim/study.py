@@ -31,6 +31,7 @@ from acesim.network import topology as networks
 from acesim.records.manifest import Manifest, digest, final_figures, host_figures, plain
 from acesim.records.orders import Order, arrange, identity, orders_of
 from acesim.records.read import RunRecord, find, missing, read_json, read_manifest
+from acesim.records.resident import forget_peak
 from acesim.records.rows import MetricRow
 from acesim.records.store import EVENTS, FAILURE, MANIFEST, PROGRESS, RunWriter, clear, write_json
 from acesim.report.compare import MARGIN, view
@@ -210,6 +211,7 @@ def attempt(order: Order, runner: Runner, alone: bool) -> None:
     """
     if not alone:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forget_peak()
     try:
         with threadpool_limits(1):
             runner(order)
@@ -259,7 +261,8 @@ def _progress(order: Order) -> RunProgress:
     page = read_manifest(order.folder)
     if page is not None:
         last = {name: page.get(name) for name in ("top1_percent", "loss_nats", "bytes_up", "bytes_down")}
-        row = last | {"progress": 1.0, "time_s": page.get("simulated_s"), "wall_s": page.get("wall_s")}
+        row = last | {"progress": 1.0, "time_s": page.get("simulated_s"), "wall_s": page.get("wall_s"),
+                      "peak_rss_bytes": page.get("peak_rss_bytes")}
         return RunProgress(order.policy.label, order.seed, page["status"], row)
     row = read_json(order.folder / PROGRESS) or {}
     started = row or (order.folder / EVENTS).exists()

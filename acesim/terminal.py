@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from acesim.records.read import RunRecord
 from acesim.report.layout import Page, number
 from acesim.study import RunProgress
 
@@ -105,7 +106,18 @@ def _line(each: RunProgress) -> str:
         return f"{each.label}, seed {each.seed}: {each.status}"
     share, simulated, loss, top1, sent = _cells(each)
     return (f"{each.label}, seed {each.seed}: {each.status}, {share}, {simulated} simulated, loss {loss}, "
-            f"top-1 {top1} %, {sent} TB")
+            f"top-1 {top1} %, {sent} TB{_host(each.row)}")
+
+
+def _host(row: Mapping[str, Any]) -> str:
+    """Say what a finished run took of this machine.
+
+    >>> _host({"wall_s": 12.4, "peak_rss_bytes": 229_400_000}), _host({})
+    (', in 12 s and 229 MB here', '')
+    """
+    span_s, peak = row.get("wall_s"), row.get("peak_rss_bytes")
+    memory = "" if peak is None else f" and {peak / 1e6:.0f} MB"
+    return "" if span_s is None else f", in {_span(span_s)}{memory} here"
 
 
 def _span(seconds: float) -> str:
@@ -130,6 +142,14 @@ def shown_progress(quiet: bool, chatty: bool) -> Iterator[Display | None]:
     live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
     with live or nullcontext():
         yield Display(console, live, chatty)
+
+
+def host_line(records: Sequence[RunRecord]) -> str:
+    """Say what runs took of the machines they were computed on."""
+    spans = [float(record.manifest.get("wall_s") or 0) for record in records]
+    peaks = [record.manifest.get("peak_rss_bytes") or 0 for record in records]
+    memory = f", {max(peaks) / 1e6:.0f} MB of memory at most" if max(peaks) else ""
+    return f"computed in {_span(sum(spans))} of one process{memory}"
 
 
 def sparkline(values: Sequence[float], width: int = 72) -> str:

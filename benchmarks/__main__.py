@@ -26,6 +26,7 @@ from acesim.engine.agenda import Agenda
 from acesim.learning import tasks
 from acesim.network import topology
 from acesim.network.flows import Flows
+from benchmarks.memory import memory_rows
 
 REPEATS = 7
 
@@ -130,7 +131,7 @@ def run_rows(rows: list[tuple[str, str]]) -> None:
 def main() -> None:
     """Measure everything and write the table."""
     rows: list[tuple[str, str]] = []
-    for part in (gradient_rows, compressor_rows, agenda_row, flow_rows, run_rows):
+    for part in (gradient_rows, compressor_rows, agenda_row, flow_rows, run_rows, memory_rows):
         part(rows)
     lines = ["# Benchmarks", "", f"Python {platform.python_version()}, numpy {np.__version__}, {os.cpu_count()} cores, "
              f"one BLAS thread, medians of {REPEATS}. Written by `make bench`.", "", "| what | measured |", "|---|---|"]

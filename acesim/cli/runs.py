@@ -18,7 +18,7 @@ from acesim.study import Study
 from acesim.study import run as run_study
 from acesim.sweeps import load_sweep
 from acesim.sweeps import sweep as run_sweep
-from acesim.terminal import Voice, show_page, shown_progress
+from acesim.terminal import Voice, host_line, show_page, shown_progress
 
 # --- run and sweep ---------------------------------------------------------------------------------------------------
 
@@ -74,6 +74,7 @@ def run(scenario: str, policies: tuple[str, ...], seeds: tuple[int, ...] | None,
         study = run_study(scenario, policies or None, seeds, overrides, jobs, out, fresh, plugins, watcher)
     if study.records and not quiet:
         show_page(comparison_page(study.compare(), study.records))
+        voice.say(host_line(study.records))
     _finish(study.faults, study.path, voice)
 
 

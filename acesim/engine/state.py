@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from acesim.engine.messages import Message
 from acesim.scenario.errors import PolicyError
-from acesim.seam import Generator, Plan, Vector
+from acesim.seam import Compressor, Generator, LocalTraining, Plan, TreePolicy, Vector
 
 MEMORY = 0.7  # weight of the past in measured bandwidths and times
 PHASES = ("idle", "receiving", "computing", "sending", "waiting")  # waiting: its answer lies in an inbox
@@ -21,8 +21,10 @@ PHASES = ("idle", "receiving", "computing", "sending", "waiting")  # waiting: it
 class Worker:
     """One row of the fleet that trains.
 
+    policy    whose parts give its states when they are first asked for: many workers may never be
     model     what it holds, which is what its server knows it to hold
-    local, encoder, rng   states of local training and of its encoder, and the encoder's random stream
+    rng       its encoder's random stream
+    local, encoder   states of local training and of its encoder
     steps     local steps done: its place in its data and in its compute stream
     version   of the model it holds
     plan      of the round it was last asked in
@@ -30,9 +32,8 @@ class Worker:
     ticket    of the agenda's entry for what it does; message: key of the last one to it or from it
     """
 
+    policy: TreePolicy
     model: Vector
-    local: Any
-    encoder: Any
     rng: Generator
     phase: str = "idle"
     steps: int = 0
@@ -45,6 +46,30 @@ class Worker:
     there: bool = True
     ticket: int = -1
     message: int = -1
+    states: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def local(self) -> Any:
+        """The state of local training."""
+        return self._state("local", self.policy.local)
+
+    @local.setter
+    def local(self, state: Any) -> None:
+        self.states["local"] = state
+
+    @property
+    def encoder(self) -> Any:
+        """The state of the encoder: its residual, for example."""
+        return self._state("encoder", self.policy.uplink)
+
+    @encoder.setter
+    def encoder(self, state: Any) -> None:
+        self.states["encoder"] = state
+
+    def _state(self, name: str, part: LocalTraining | Compressor) -> Any:
+        if name not in self.states:
+            self.states[name] = part.init(self.model.size)
+        return self.states[name]
 
     @property
     def free(self) -> bool:

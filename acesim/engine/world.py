@@ -28,15 +28,12 @@ class World:
         self.tier, self.examples = np.array(setup.info.tier), np.array(setup.info.examples)
         self.measured = Measured.of(self.workers_count, self.regions_count)
         model = setup.task.initial(setup.seed)
-        self.workers = [self._worker(row, model) for row in range(self.workers_count)]
+        self.workers = [Worker(self.policy, model, stream(setup.seed, "compressor", row))
+                        for row in range(self.workers_count)]
         regions = [self._region(region, model) for region in range(self.regions_count)] if self.in_regions else []
         children = tuple(server.row for server in regions if server.children) or tuple(range(self.workers_count))
         self.cloud = Server(self.cloud_row, model, children, rng=stream(setup.seed, "compressor", self.cloud_row))
         self.servers = {server.row: server for server in [*regions, self.cloud]}
-
-    def _worker(self, row: int, model: Vector) -> Worker:
-        size, rng = model.size, stream(self.setup.seed, "compressor", row)
-        return Worker(model, self.policy.local.init(size), self.policy.uplink.init(size), rng)
 
     def _region(self, region: int, model: Vector) -> Server:
         row = self.workers_count + region

@@ -247,14 +247,14 @@ class Alphabet(NamedTuple):
         """V, `other` included."""
         return len(self.symbols) + 1
 
-    def encode(self, text: str) -> NDArray[np.int64]:
-        """Return the number of each character.
+    def encode(self, text: str) -> NDArray[Any]:
+        """Return the number of each character, as small as numbers of this alphabet can be: texts are long.
 
         >>> Alphabet("ab").encode("abba?")
-        array([0, 1, 1, 0, 2])
+        array([0, 1, 1, 0, 2], dtype=uint8)
         """
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-        table = np.full(max(map(ord, self.symbols), default=0) + 2, self.other, np.int64)
+        table = np.full(max(map(ord, self.symbols), default=0) + 2, self.other, np.min_scalar_type(self.other))
         for number, symbol in enumerate(self.symbols):
             table[ord(symbol)] = number
         return table[np.minimum(points, len(table) - 1)]

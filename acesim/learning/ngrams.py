@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
+Symbols = NDArray[Any]
+
+SLICE = 1 << 17
+"""Symbols of the training text that are counted together: all of it at once takes forty bytes a symbol."""
+
 Probabilities = NDArray[np.float64]
 
 
-def follower_counts(training: Ids, contexts: Ids, vocabulary: int) -> NDArray[np.int64]:
+def follower_counts(training: Symbols, contexts: Ids, vocabulary: int) -> NDArray[np.int64]:
     """Count which symbol follows each context in the training text.
 
     training   [N] symbols
@@ -20,18 +27,20 @@ def follower_counts(training: Ids, contexts: Ids, vocabulary: int) -> NDArray[np
     powers = vocabulary ** np.arange(length - 1, -1, -1)
     keys = contexts @ powers if length else np.zeros(len(contexts), np.int64)
     order = np.argsort(keys)
-    seen = np.zeros(len(training) - length, np.int64)
-    for place, power in enumerate(powers):
-        seen += training[place:place + len(seen)] * power
-    found = np.searchsorted(keys[order], seen)
-    found[found == len(keys)] = 0
-    known = keys[order][found] == seen
-    rows = order[found[known]]
-    counts = np.bincount(rows * vocabulary + training[length:][known], minlength=len(contexts) * vocabulary)
+    ranked = keys[order]
+    counts = np.zeros(len(contexts) * vocabulary, np.int64)
+    for start in range(0, len(training) - length, SLICE):
+        part = training[start:start + SLICE + length].astype(np.int64)
+        seen = np.zeros(len(part) - length, np.int64)
+        for place, power in enumerate(powers):
+            seen += part[place:place + len(seen)] * power
+        found = np.minimum(np.searchsorted(ranked, seen), len(keys) - 1)
+        known = ranked[found] == seen
+        counts += np.bincount(order[found[known]] * vocabulary + part[length:][known], minlength=len(counts))
     return counts.reshape(len(contexts), vocabulary)
 
 
-def interpolated(training: Ids, contexts: Ids, vocabulary: int) -> Probabilities:
+def interpolated(training: Symbols, contexts: Ids, vocabulary: int) -> Probabilities:
     """Return p(symbol | context) [n, V] by interpolated Witten-Bell smoothing.
 
     p(c | h) = (count(h c) + T(h) p(c | h')) / (count(h) + T(h)), T(h) the number of distinct followers of h,
@@ -53,13 +62,13 @@ def interpolated(training: Ids, contexts: Ids, vocabulary: int) -> Probabilities
     return np.where(total > 0, (counts + kinds * below) / np.maximum(total, 1), below)
 
 
-def score(training: Ids, text: Ids, places: Ids, order: int, vocabulary: int) -> tuple[float, float]:
+def score(training: Symbols, text: Symbols, places: Ids, order: int, vocabulary: int) -> tuple[float, float]:
     """Return (nats per character, top-1 in percent) of an n-gram model at the given places of a text.
 
     places   indices into text of the characters that are predicted, each >= order - 1
     order    1 unigram, 2 bigram, 3 trigram ...
     """
-    contexts = text[places[:, None] + np.arange(1 - order, 0)]
+    contexts = text[places[:, None] + np.arange(1 - order, 0)].astype(np.int64)
     distinct, where = np.unique(contexts, axis=0, return_inverse=True)
     probabilities = interpolated(training, distinct, vocabulary)
     where, aim = where.reshape(-1), text[places]

@@ -106,7 +106,7 @@ class LanguageModel:
                 "or give more text")])
         starts = np.arange(windows) * context + np.arange(windows) * room // max(1, windows - 1)
         places = starts[:, None] + np.arange(context)
-        self.windows = Batch(self.held_out[places], self.held_out[places + 1])
+        self.windows = Batch(*(self.held_out[chosen].astype(np.int64) for chosen in (places, places + 1)))
         shards = np.searchsorted(self.borders[1:-1], ends[parts.after], side="right")  # around each document
         in_cloud = np.array([tiers[worker] == "cloud" for worker in shards])
         lengths = [len(text) for _, text in parts.held_out]
@@ -126,7 +126,7 @@ class LanguageModel:
         starts = np.stack([self._draws(worker, at, lambda rng, worker=worker: self._starts(worker, rng))
                            for worker, at in zip(workers, step, strict=True)])
         places = starts[..., None] + np.arange(self.spec.model.context + 1)
-        symbols = self.text[places]
+        symbols = self.text[places].astype(np.int64)
         return Batch(symbols[..., :-1], symbols[..., 1:])
 
     def _starts(self, worker: int, rng: Generator) -> Ids:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import platform
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from acesim.records.resident import peak_rss_bytes
 from acesim.records.rows import CUMULATIVE
 
 STATUSES = ("done", "interrupted", "failed")
@@ -40,7 +40,8 @@ class Manifest:
     worker_gb, server_gb   memory the policy needs, the largest of each, nominal
     yardsticks       nats per symbol (and top-1) of counted models on the same held-out windows
     parameters, nominal_parameters   P and P_nominal
-    wall_s, peak_rss_bytes, platform, versions, blas_threads   of the host; never part of a digest
+    wall_s, peak_rss_bytes, platform, versions, blas_threads   of the host, and of this run in it (its process keeps
+                     what was imported); never part of a digest
     """
 
     scenario: Mapping[str, Any]
@@ -202,13 +203,3 @@ def host_figures(started_s: float) -> dict[str, Any]:
     return {"wall_s": time.perf_counter() - started_s, "peak_rss_bytes": peak_rss_bytes(),
             "platform": f"{platform.system()} {platform.machine()}",
             "versions": versions | {name: version(name) for name in LIBRARIES}}
-
-
-def peak_rss_bytes() -> int | None:
-    """Return the largest resident memory of this process so far; None where the system does not say."""
-    if sys.platform == "win32":
-        return None
-    import resource  # not there on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux blocks of 1024

@@ -73,7 +73,7 @@ class RunWriter:
     Usable as a context: leaving it without `close` leaves no manifest, so nobody takes the run for finished.
     """
 
-    def __init__(self, folder: str | Path, flush_rows: int = 50_000) -> None:
+    def __init__(self, folder: str | Path, flush_rows: int = 20_000) -> None:
         self.folder = Path(folder)
         self._flush_rows = flush_rows
         self._parts = 0

@@ -77,7 +77,7 @@ def test_kinds_of_task(quadratic_task):
 def test_sequences_come_from_the_workers_own_shard(language_task):
     task = learning.build(language_task(), TIERS, 0)
     for worker in range(6):
-        shard = task.text[task.borders[worker]:task.borders[worker + 1]]
+        shard = task.text[task.borders[worker]:task.borders[worker + 1]].astype(np.int64)
         windows = np.lib.stride_tricks.sliding_window_view(shard, task.spec.model.context + 1)
         known = {row.tobytes() for row in windows}
         for step in range(20):
