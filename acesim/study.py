@@ -3,8 +3,9 @@
     OUT/<scenario>/study.json              the scenario, and which runs there are
     OUT/<scenario>/<label>/seed-<n>/       a run (acesim.records.store)
 
-A run is computed once and reused where its scenario, policy, seed and code are those asked for; one that was not
-finished, or was made by other code, is computed again; another scenario or policy in its place is an error.
+A run is computed once and reused where its scenario (with the files it names), policy, seed and code are those asked
+for; one that was not finished, or was made by other code, is computed again; another scenario or policy in its place
+is an error.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ class Manifest:
 
     scenario         the whole scenario, all defaults filled in (of this run: seed and policy are beside it)
     scenario_hash    sha256 of what all runs of a study share: the scenario without seeds and policies
+    files            sha256 of the files that the scenario names, by path
     policy           {"name": ..., "parameters": {...}}
     code             of the acesim that ran: version and hash of its source
     digest           sha256 over metric rows, ledger totals and final weights: see `digest`
@@ -50,6 +51,7 @@ class Manifest:
     seed: int
     status: str
     scenario_hash: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
     error: str | None = None
     digest: str | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +11,7 @@ from typing import Any, NamedTuple
 from acesim.records.manifest import code_version, plain
 from acesim.records.read import CELLS, read_json, read_manifest
 from acesim.records.store import STUDY, clear, write_json
-from acesim.scenario import PolicySpec, Scenario, content_hash, dump
+from acesim.scenario import PolicySpec, Scenario, content_hash, dump, file_hashes
 from acesim.scenario.errors import Problem, ScenarioError
 
 
@@ -36,8 +38,9 @@ def orders_of(scenario: Scenario, specs: Sequence[PolicySpec], seeds: Sequence[i
 
 def identity(order: Order) -> dict[str, Any]:
     """Return the manifest's fields that are known before the run: what makes it this one."""
-    return {"scenario": dump(order.scenario), "scenario_hash": world_hash(order.scenario), "label": order.policy.label,
-            "policy": _policy(order.policy), "seed": order.seed, "code": code_version(order.plugins)}
+    return {"scenario": dump(order.scenario), "scenario_hash": world_hash(order.scenario),
+            "files": file_hashes(order.scenario), "label": order.policy.label, "policy": _policy(order.policy),
+            "seed": order.seed, "code": code_version(order.plugins)}
 
 
 def _policy(spec: PolicySpec) -> dict[str, Any]:
@@ -45,8 +48,12 @@ def _policy(spec: PolicySpec) -> dict[str, Any]:
 
 
 def world_hash(scenario: Scenario) -> str:
-    """Return the hash of what all runs of a study share: everything but seeds, policies and words."""
-    return content_hash(scenario, ("seeds", "policies", "description"))
+    """Return the hash of what all runs of a study share: everything but seeds, policies and words.
+
+    What stands in the files that the scenario names (traces, texts, data, calibrations) is part of it.
+    """
+    own, files = content_hash(scenario, ("seeds", "policies", "description")), file_hashes(scenario)
+    return hashlib.sha256((own + json.dumps(files, sort_keys=True)).encode()).hexdigest() if files else own
 
 
 def finished(order: Order) -> dict[str, Any] | None:
@@ -90,10 +97,17 @@ def _refuse_other_scenario(scenario: Scenario, folder: Path) -> None:
     known = read_json(folder / STUDY)
     if known is None or known.get("scenario_hash") == world_hash(scenario):
         return
-    changed = _differences(known.get("scenario", {}), dump(scenario))
+    changed = _differences(known.get("scenario", {}), dump(scenario)) + _edited(known.get("files", {}), scenario)
     rule = ("the results here are of another scenario" + (f" ({'; '.join(changed[:4])})" if changed else "")
             + "; add --fresh to compute them again in its place, or keep the results in another folder")
     raise ScenarioError([Problem(("name",), scenario.name, rule, str(folder))])
+
+
+def _edited(old: Mapping[str, str], scenario: Scenario) -> list[str]:
+    new = file_hashes(scenario)
+    words = {path: "is gone" if path not in new else "is new" if path not in old else "has changed"
+             for path in sorted({*old, *new}) if old.get(path) != new.get(path)}
+    return [f"{path} {word}" for path, word in words.items()]
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
@@ -115,7 +129,8 @@ def _list_runs(orders: Sequence[Order], folder: Path) -> None:
     scenario = orders[0].scenario
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / STUDY, {"name": scenario.name, "scenario_hash": world_hash(scenario),
-                                "scenario": dump(scenario), "runs": list(runs.values())})
+                                "files": file_hashes(scenario), "scenario": dump(scenario),
+                                "runs": list(runs.values())})
 
 
 def _forget(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from acesim.scenario.defaults import defaults
 from acesim.scenario.document import Entry, Place, Steps, entry_of, merge, read
 from acesim.scenario.errors import Problem, ScenarioError
 from acesim.scenario.explain import problems_of, unknown_keys
+from acesim.scenario.files import missing_files
 from acesim.scenario.library import scenario_path, shown
 from acesim.scenario.overrides import override
 from acesim.scenario.rules import problems as rule_problems
@@ -140,30 +140,6 @@ def _checked(scenario: Scenario, checks: Sequence[Check]) -> Iterator[Problem]:
             found = list(error.problems)
         yield from (problem for problem in found if problem.path not in told)
         told.update(problem.path for problem in found)
-
-
-def missing_files(scenario: Scenario) -> Iterator[Problem]:
-    """Name the files that a scenario speaks of and that are not there."""
-    files = getattr(getattr(scenario.task, "corpus", None), "files", None)
-    if files and not any(os.path.isfile(path) for path in glob.iglob(files, recursive=True)):
-        yield Problem(("task", "corpus", "files"), files, "no file matches; give a glob such as texts/*.txt, "
-                                                          "relative to the scenario's folder")
-    data = getattr(getattr(scenario.task, "data", None), "files", None)
-    if data and not os.path.isfile(data):
-        yield Problem(("task", "data", "files"), data, "no such file; give an .npz, relative to the scenario's folder")
-    for row, group in enumerate(scenario.workers):
-        for section, trace in (("access", group.access.trace), ("availability", group.availability.trace)):
-            if trace and not _is_there(trace):
-                yield Problem(("workers", row, section, "trace"), trace,
-                              "no such file; paths start from the scenario's folder")
-    if scenario.calibration and not os.path.isfile(scenario.calibration):
-        yield Problem(("calibration",), scenario.calibration, "no such file; paths start from the scenario's folder")
-
-
-def _is_there(trace: str) -> bool:
-    """Does a file, a file#name, or a glob name a file that is there?"""
-    return any(os.path.isfile(path) or any(map(os.path.isfile, glob.iglob(path, recursive=True)))
-               for path in (trace, trace.rpartition("#")[0]) if path)
 
 
 def _placed(problem: Problem, document: Entry) -> Problem:

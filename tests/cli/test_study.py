@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
@@ -233,3 +234,50 @@ def test_the_longest_runs_begin_first(tmp_path):
     assert [(order.policy.label, order.seed) for order in study.longest_first(found)] == [
         ("ace-sync", 0), ("ace-sync", 1), ("top-k", 0), ("top-k", 1), ("full-sync", 0), ("fedavg", 0), ("full-sync", 1),
         ("fedavg", 1)]
+
+
+NAMING = """
+name: naming
+seeds: [0]
+stop: {epochs: 1}
+task: {kind: image-classification, data: {files: rows.npz}, model: {kind: linear}, batch_size: 2,
+       partition: {kind: iid, min_partition_size: 1}}
+nominal: {model: same-as-proxy}
+calibration: times.csv
+workers:
+  - {name: cloud, count: 1, device: a100, access: {kind: datacenter}}
+  - {name: edge, count: 1, device: n100, access: {trace: "walk*.csv", uplink: 5 Mbps}, availability: {trace: there.csv}}
+network: {regions: 1}
+policies: [full-sync]
+"""
+
+
+def naming(folder, bias=0.0):
+    """Write a scenario that names four files, and the files."""
+    x = np.arange(40.0).reshape(20, 2) + bias
+    np.savez(folder / "rows.npz", X=x, y=np.arange(20) % 2)
+    (folder / "times.csv").write_text("device,seconds_per_step\nn100,1.5\n")
+    (folder / "walk-1.csv").write_text("t_s,down_mbps\n0,5\n1,6\n2,7\n")
+    (folder / "there.csv").write_text("t_s,present\n0,1\n100,0\n110,1\n")
+    (folder / "naming.yaml").write_text(NAMING)
+    return folder / "naming.yaml"
+
+
+@pytest.mark.parametrize(("file", "text"), [
+    ("times.csv", "device,seconds_per_step\nn100,1.6\n"), ("walk-1.csv", "t_s,down_mbps\n0,5\n1,6\n2,8\n"),
+    ("walk-2.csv", "t_s,down_mbps\n0,5\n1,6\n"), ("there.csv", "t_s,present\n0,1\n100,0\n120,1\n"), ("rows.npz", None)])
+def test_results_of_a_file_that_was_edited_are_not_taken_for_those_of_the_new_one(fake, out, tmp_path, file, text):
+    scenario = naming(tmp_path)
+    first = run(scenario, jobs=1, out=out, runner=fake)
+    assert sorted(Path(path).name for path in first.records[0].manifest["files"]) == [
+        "rows.npz", "there.csv", "times.csv", "walk-1.csv"]
+    run(scenario, jobs=1, out=out, runner=fake)
+    assert len(fake.asked) == 1
+    if text is None:
+        naming(tmp_path, bias=1.0)
+    else:
+        (tmp_path / file).write_text(text)
+    with pytest.raises(ScenarioError, match=rf"{file} (has changed|is new).*add --fresh"):
+        run(scenario, jobs=1, out=out, runner=fake)
+    run(scenario, jobs=1, out=out, runner=fake, fresh=True)
+    assert len(fake.asked) == 2
