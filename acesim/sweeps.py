@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 
 from acesim.records.orders import Order, arrange, cell_folder, orders_of
-from acesim.records.read import read_json
-from acesim.records.store import write_json
+from acesim.records.store import read_json, write_json
 from acesim.scenario import Scenario
 from acesim.scenario.errors import Problem, ResultMissing, ScenarioError
 from acesim.study import Runner, Study, Watcher, choose_policies, execute, read_scenario, run_one

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from acesim.records.manifest import code_version, plain
-from acesim.records.read import CELLS, read_json, read_manifest
-from acesim.records.store import STUDY, clear, write_json
+from acesim.records.store import CELLS, STUDY, clear, read_json, read_manifest, write_json
 from acesim.scenario import PolicySpec, Scenario, content_hash, dump, file_hashes
 from acesim.scenario.errors import Problem, ScenarioError
 

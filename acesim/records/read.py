@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,18 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from acesim.records.rows import BYTE_PARTS, CUMULATIVE, outside
-from acesim.records.store import EVENTS, MANIFEST, METRICS, MODEL, PROGRESS, STUDY
+from acesim.records.store import (
+    CELLS,
+    EVENTS,
+    MANIFEST,
+    METRICS,
+    MODEL,
+    PROGRESS,
+    STUDY,
+    read_json,
+    read_manifest,
+)
 from acesim.scenario.errors import ResultMissing
-
-CELLS = "cells"
-"""The folder of a sweep's cells in a study's folder: each is a study of its own, not part of the one above."""
 
 Places = str | Path | Sequence[str | Path]
 
@@ -103,21 +109,6 @@ def missing(places: Places, faults: Sequence[str]) -> str:
     shown = ", ".join(str(place) for place in _listed(places))
     reasons = "".join(f"\n  {fault}" for fault in faults)
     return f"{shown}: no finished run found; `acesim run SCENARIO --out FOLDER` makes them{reasons}"
-
-
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return a run's manifest, or None where there is none or it is not whole."""
-    page = read_json(folder / MANIFEST)
-    return page if page is not None and {"label", "policy", "seed", "status"} <= page.keys() else None
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return a JSON mapping, or None where there is none or it is broken."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _listed(places: Places) -> list[Path]:

@@ -25,6 +25,8 @@ from acesim.records.rows import Block, Event, MetricRow
 
 MANIFEST, METRICS, EVENTS, MODEL = "manifest.json", "metrics.parquet", "events", "model.npz"
 PROGRESS, FAILURE, STUDY = "progress.json", "failure.txt", "study.json"
+CELLS = "cells"
+"""The folder of a sweep's cells in a study's folder: each is a study of its own, not part of the one above."""
 
 _COLUMN_TYPES = {int: pa.int64(), float: pa.float64(), str: pa.dictionary(pa.int32(), pa.string())}
 
@@ -62,6 +64,21 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     unfinished = path.with_name(path.name + ".part")
     unfinished.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(unfinished, path)
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return a run's manifest, or None where there is none or it is not whole."""
+    page = read_json(folder / MANIFEST)
+    return page if page is not None and {"label", "policy", "seed", "status"} <= page.keys() else None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return a JSON mapping, or None where there is none or it is broken."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
 
 
 class RunWriter:
