@@ -1,4 +1,8 @@
-"""What a scenario will cost the host: a few rounds of every policy are played, and the rest is reckoned from them."""
+"""What a scenario will cost the host: the first rounds of every policy are played, and the rest is reckoned from them.
+
+Nothing here knows how long anything takes: a round is timed with its gradients, messages and encodings as this machine
+plays it now, an evaluation by itself, and rows are weighed as they would be written.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
+from acesim import policies as recipes
 from acesim.engine import Setup, simulate
-from acesim.records.resident import peak_rss_bytes
+from acesim.records.resident import forget_peak, peak_rss_bytes
+from acesim.records.rows import Event, MetricRow
 from acesim.records.store import RunWriter
-from acesim.scenario import PolicySpec, Scenario
-from acesim.study import Order, prepare
+from acesim.runner import prepare
+from acesim.scenario import Scenario
+from acesim.seam import Vector
+from acesim.study import Order, longest_first
 
-TRIAL_ROUNDS = (1, 6)  # the difference of the two is free of what happens once: data, first distortions, evaluations
+LOOK_S = 1.6
+"""Time to watch all policies together, if that is enough for FEWEST rounds of each."""
+
+FEWEST, MOST = 4, 60
+"""Rounds that are watched; the first is not timed, for it does what need not be done again."""
 
 
 class Estimate(NamedTuple):
-    """run_s: wall time of all runs on `jobs` processes; memory_bytes: of one process; disk_bytes: of all results."""
+    """run_s: time of all runs on `jobs` processors of their own; memory_bytes: of one process; disk_bytes: of all."""
 
     runs: int
     jobs: int
@@ -32,24 +45,32 @@ class Estimate(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """One run's cost: seconds and bytes on disk."""
+    """One run's cost."""
 
     run_s: float
     disk_bytes: float
+    memory_bytes: int
 
 
 def estimate(scenario: Scenario, jobs: int | None = None, plugins: Sequence[str] = ()) -> Estimate:
-    """Return what running a whole scenario will take on this machine, from a few rounds of each policy.
+    """Return what running a whole scenario will take on this machine.
 
     jobs   processes; None: one per processor
     """
+    files, trials = tuple(plugins), dict[str, Trial]()
     with threadpool_limits(1), tempfile.TemporaryDirectory() as folder:
-        trials = [_trial(scenario, spec, Path(folder), tuple(plugins)) for spec in scenario.policies]
-    seeds, count = len(scenario.seeds), len(scenario.policies) * len(scenario.seeds)
+        orders = [Order(scenario, spec, scenario.seeds[0], Path(folder) / spec.folder, files)
+                  for spec in scenario.policies]
+        setup, once = _prepared(orders[0])
+        for order in orders:
+            own = replace(setup, policy=recipes.build(order.policy.name, setup.info, order.policy.parameters, files))
+            trials[order.policy.label] = _trial(own, once, LOOK_S / len(orders), order.folder)
+    seeds, count = len(scenario.seeds), len(orders) * len(scenario.seeds)
     jobs = min(jobs or cpu_count(), count)
-    longest = max(trial.run_s for trial in trials)
-    run_s = max(longest, seeds * sum(trial.run_s for trial in trials) / jobs)
-    return Estimate(count, jobs, run_s, peak_rss_bytes(), int(seeds * sum(trial.disk_bytes for trial in trials)))
+    spans = [trials[order.policy.label].run_s for order in longest_first(orders * seeds)]
+    memory = max(trial.memory_bytes for trial in trials.values())
+    return Estimate(count, jobs, float(_laid_out_s(spans, jobs)), memory or None,
+                    int(seeds * sum(trial.disk_bytes for trial in trials.values())))
 
 
 def in_words(found: Estimate) -> str:
@@ -64,34 +85,112 @@ def in_words(found: Estimate) -> str:
             f"{found.disk_bytes / 1e6:.0f} MB on disk")
 
 
-def _trial(scenario: Scenario, spec: PolicySpec, folder: Path, plugins: tuple[str, ...]) -> Trial:
-    """Play a few rounds of one policy, and reckon the whole run from them."""
-    start_s = time.perf_counter()
-    setup = prepare(Order(scenario, spec, scenario.seeds[0], folder, plugins))
-    ready_s = time.perf_counter() - start_s
-    start_s = time.perf_counter()
-    setup.task.evaluate(setup.task.initial(0))
-    evaluation_s = time.perf_counter() - start_s
-    few, more = (_play(setup, rounds, folder / spec.folder / str(rounds)) for rounds in TRIAL_ROUNDS)
-    rounds = setup.info.total_steps * (TRIAL_ROUNDS[1] - TRIAL_ROUNDS[0]) / max(1, more.steps - few.steps)
-    share = rounds / (TRIAL_ROUNDS[1] - TRIAL_ROUNDS[0])
-    evaluations = setup.info.total_steps / setup.info.steps_per_epoch + 1
-    return Trial(ready_s + share * (more.run_s - few.run_s) + evaluations * evaluation_s,
-                 few.disk_bytes + share * (more.disk_bytes - few.disk_bytes))
+def _laid_out_s(spans_s: Sequence[float], jobs: int) -> float:
+    """Return when the last run ends if each goes, in order, to the process that is free first.
+
+    >>> _laid_out_s([5.0, 2.0, 2.0, 2.0], 2)
+    6.0
+    """
+    busy_s = [0.0] * jobs
+    for span_s in spans_s:
+        busy_s[busy_s.index(min(busy_s))] += span_s
+    return max(busy_s)
 
 
-class _Played(NamedTuple):
-    run_s: float
-    disk_bytes: int
-    steps: float
+class _Once(NamedTuple):
+    """Time of what a run does once, and of one evaluation."""
+
+    ready_s: float
+    evaluation_s: float
 
 
-def _play(setup: Setup, rounds: int, folder: Path) -> _Played:
-    """Play some rounds of a prepared run into a folder."""
+def _prepared(order: Order) -> tuple[Setup, _Once]:
+    """Return a world, which serves all policies, and the time of what each run does for itself."""
+    marks_s = [time.process_time()]
+    setup = prepare(order)
+    setup.task.yardsticks()
+    marks_s.append(time.process_time())
+    for _ in range(2):  # the second time its buffers are there
+        setup.task.evaluate(setup.task.initial(order.seed))
+        marks_s.append(time.process_time())
+    return setup, _Once(marks_s[1] - marks_s[0], marks_s[3] - marks_s[2])
+
+
+class _Enough(Exception):
+    """Ends a run that has been watched long enough."""
+
+
+class Mark(NamedTuple):
+    """Where a run stood when a round began: simulated and processor time, local steps, evaluations, rows."""
+
+    simulated_s: float
+    at_s: float
+    steps: int
+    evaluations: int
+    rows: int
+
+
+class _Watch:
+    """A sink that keeps the rows, marks when rounds begin, and ends the run after some time."""
+
+    def __init__(self, look_s: float) -> None:
+        self.rows: list[Event] = []
+        self.begun_s = time.process_time()
+        self.marks: list[Mark] = []
+        self._look_s, self._steps, self._evaluations = look_s, 0, 0
+
+    def event(self, event: Event) -> None:
+        """Take one event."""
+        self.rows.append(event)
+        self._steps += event.steps
+        self._evaluations += event.kind == "evaluate"
+        if event.kind == "plan":
+            now_s = time.process_time()
+            self.marks.append(Mark(event.start_s, now_s, self._steps, self._evaluations, len(self.rows)))
+            if len(self.marks) > FEWEST and (now_s - self.begun_s >= self._look_s or len(self.marks) > MOST):
+                raise _Enough
+
+    def metric(self, row: MetricRow) -> None:
+        """Take one metric row: that there was one is known from its event."""
+
+
+def _trial(setup: Setup, once: _Once, look_s: float, folder: Path) -> Trial:
+    """Watch the first rounds of one policy, and reckon the whole run from them."""
+    forget_peak()
+    watch = _Watch(look_s)
+    try:
+        simulate(setup, watch)
+    except _Enough:
+        run_s, growth = _whole(setup, watch, once.evaluation_s)
+    else:  # over already
+        run_s, growth = time.process_time() - watch.begun_s, 1.0
+    peak = peak_rss_bytes()
+    return Trial(once.ready_s + run_s, _disk_bytes(watch.rows, growth, setup.task.initial(0), folder), peak or 0)
+
+
+def _whole(setup: Setup, watch: _Watch, evaluation_s: float) -> tuple[float, float]:
+    """Return the time of the whole run, and how many times the rows it writes those that were seen."""
+    first, second, last = watch.marks[0], watch.marks[1], watch.marks[-1]
+    enrolled = setup.policy.schedule.enrolled(np.array(setup.info.tier)).sum()
+    steps = float(enrolled * setup.info.total_steps)
+    if setup.stop.simulated_time_s is not None and last.simulated_s > 0:
+        steps = min(steps, last.steps * setup.stop.simulated_time_s / last.simulated_s)
+    rounds_s = last.at_s - second.at_s - (last.evaluations - second.evaluations) * evaluation_s
+    evaluations = steps / (enrolled * setup.info.steps_per_epoch)
+    run_s = first.at_s - watch.begun_s + steps * rounds_s / (last.steps - second.steps) + evaluations * evaluation_s
+    return run_s, steps / last.steps
+
+
+def _disk_bytes(rows: Sequence[Event], growth: float, model: Vector, folder: Path) -> float:
+    """Return the size of a run with `growth` times these rows: half of them and all of them are written."""
+    half, whole = (_written_bytes(rows[:count], model, folder / str(count)) for count in (len(rows) // 2, len(rows)))
+    each = (whole - half) / (len(rows) - len(rows) // 2)
+    return whole + each * (growth - 1) * len(rows)
+
+
+def _written_bytes(rows: Sequence[Event], model: Vector, folder: Path) -> int:
     writer = RunWriter(folder)
-    begun_s = time.perf_counter()
-    outcome = simulate(replace(setup, rounds=rounds), writer)
-    writer.close({}, outcome.model)
-    span_s = time.perf_counter() - begun_s
-    nbytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return _Played(span_s, nbytes, outcome.totals["local_steps"] / len(setup.info.tier))
+    for row in rows:
+        writer.event(row)
+    writer.close({}, model)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -38,7 +38,8 @@ def prepare(order: Order) -> Setup:
     policy = recipes.build(spec.name, info, spec.parameters, order.plugins)
     topology = networks.build(scenario.workers, scenario.network, order.seed)
     return Setup(policy, info, task, topology, fleet.build(scenario, info.nominal_size, order.seed), scenario.stop,
-                 order.seed, tcp=tcp_of(scenario.network), timeout_s=scenario.servers.timeout_s)
+                 order.seed, tcp=tcp_of(scenario.network), timeout_s=scenario.servers.timeout_s,
+                 evaluate_every_rounds=scenario.evaluate_every_rounds)
 
 
 def run_one(order: Order) -> None:

@@ -111,7 +111,10 @@ class Recorder:
         return (device.busy_w - device.idle_w) * span_s
 
     def due(self) -> bool:
-        """Say whether an epoch mark has been passed."""
+        """Say whether an epoch mark has been passed, or as many rounds as the scenario says."""
+        rounds = self._world.setup.evaluate_every_rounds
+        if rounds is not None and self.scored is not None:
+            return self._world.cloud.round + 1 - self.scored.round >= rounds
         return self.scored is None or self._progress.epoch >= math.floor(self.scored.epoch + _NEARLY) + 1 - _NEARLY
 
     def evaluate(self, now_s: float, alone: bool) -> None:

@@ -42,6 +42,7 @@ class Setup:
     one_by_one     play every message as an event of its own, even where nothing could come between (see Lockstep)
     rounds         end after so many rounds of the cloud, whatever `stop` says; None: no such limit
     tcp            how bytes are moved; None: as a fluid
+    evaluate_every_rounds   score the model after so many rounds of the cloud; None: at every epoch
     timeout_s      how long a server waits for its quorum before it goes on with what it has; None: for ever
     """
 
@@ -57,6 +58,7 @@ class Setup:
     tcp: Tcp | None = None
     timeout_s: float | None = None
     one_by_one: bool = False
+    evaluate_every_rounds: int | None = None
 
 
 class Outcome(NamedTuple):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from acesim.learning import labelled
-from acesim.learning.contract import STEPS_PER_BLOCK, Array, Draws, Ids, Scores, bounded_exp, mean_of
+from acesim.learning.contract import STEPS_PER_BLOCK, Array, Draws, Ids, Scores, bounded_exp, mean_of, over_workers
 from acesim.learning.images import Classifier
 from acesim.learning.partition import deal, partition, split
 from acesim.scenario.streams import stream
@@ -33,14 +33,6 @@ class Batch(NamedTuple):
 
     inputs: Array
     labels: Ids
-
-
-class Fairness(NamedTuple):
-    """Top-1 of one model on each worker's own test shard, over the workers that have one."""
-
-    mean_percent: float
-    worst_percent: float
-    p10_percent: float
 
 
 class ImageClassification:
@@ -116,18 +108,16 @@ class ImageClassification:
         loss, cloud = float(nats.mean()), self._cloud
         return Scores(loss, 100 * float(right.mean()), bounded_exp(loss),
                       mean_of(nats[cloud]), mean_of(nats[~cloud]),
-                      100 * mean_of(right[cloud]), 100 * mean_of(right[~cloud]), nats.size)
+                      100 * mean_of(right[cloud]), 100 * mean_of(right[~cloud]), nats.size,
+                      *over_workers(self._by_worker(right)))
 
     def top1_by_worker(self, parameters: Array) -> Array:
         """Return the top-1 (%) of one model on each worker's own test shard [W]; NaN where that is empty."""
         _, right = self.model.loss(parameters, *self.held_out)
-        return np.array([100 * mean_of(right[test]) for test in self.tests])
+        return self._by_worker(right)
 
-    def fairness(self, parameters: Array) -> Fairness:
-        """Return how evenly one model serves the workers."""
-        found = self.top1_by_worker(parameters)
-        found = found[np.isfinite(found)]
-        return Fairness(float(found.mean()), float(found.min()), float(np.quantile(found, 0.1)))
+    def _by_worker(self, right: Array) -> Array:
+        return np.array([100 * mean_of(right[test]) for test in self.tests])
 
     def yardsticks(self) -> dict[str, float]:
         """Return what answers without a network reach: always the most frequent class, and the nearest class mean.

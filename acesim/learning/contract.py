@@ -28,6 +28,7 @@ class Scores(NamedTuple):
 
     perplexity   exp(loss_nats)
     scored       predictions that were scored
+    worker_*     of top-1 over workers, each on its own test shard (`over_workers`); NaN for a task without such shards
     """
 
     loss_nats: float
@@ -38,6 +39,9 @@ class Scores(NamedTuple):
     cloud_top1_percent: float
     edge_top1_percent: float
     scored: int
+    worker_mean_percent: float = math.nan
+    worker_worst_percent: float = math.nan
+    worker_spread_percent: float = math.nan
 
 
 class Task(Protocol):
@@ -90,6 +94,19 @@ class Draws:
 def mean_of(values: Array) -> float:
     """Return the mean, or NaN where there is nothing to average."""
     return float(values.mean()) if values.size else math.nan
+
+
+def over_workers(percent: Array) -> tuple[float, float, float]:
+    """Return how evenly workers are served: mean, mean of the worst tenth of them (at least one), standard deviation.
+
+    percent   [W], NaN for those that have nothing to be scored on
+
+    >>> over_workers(np.array([100.0, 50.0, math.nan, 60.0]))
+    (70.0, 50.0, 21.602468994692867)
+    """
+    found = np.sort(percent[np.isfinite(percent)])
+    worst = found[:max(1, len(found) // 10)]
+    return mean_of(found), mean_of(worst), float(found.std()) if found.size else math.nan
 
 
 def bounded_exp(loss: float) -> float:

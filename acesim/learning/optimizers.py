@@ -266,4 +266,4 @@ def build_optimizer(spec: OptimizerSpec) -> AdamW | SGD:
 
 def build_learning_rate(spec: OptimizerSpec, total: int) -> LearningRate:
     """Return the learning rate a scenario asks for, over `total` steps."""
-    return LearningRate(spec.schedule, spec.learning_rate, spec.warm_up_rounds, total)
+    return LearningRate(spec.schedule, spec.learning_rate, spec.warm_up_rounds, total, tuple(spec.drops), spec.factor)

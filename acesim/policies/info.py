@@ -20,7 +20,8 @@ class ServerOptimizer:
     """The scenario's optimizer: the server's rule for policies that send gradients.
 
     rule               with init and step (acesim.learning.optimizers)
-    schedule, peak, warm_up   of its learning rate; warm_up in rounds
+    schedule, peak, warm_up, drops, factor   of its learning rate; warm_up in rounds
+    betas, weight_decay, clip_norm   what the workers' own rules take over from it
     """
 
     rule: Any
@@ -29,19 +30,23 @@ class ServerOptimizer:
     warm_up: int
     betas: tuple[float, float]
     weight_decay: float
+    clip_norm: float | None
+    drops: tuple[float, ...]
+    factor: float
 
     def learning_rate(self, total: int, peak: float | None = None) -> LearningRate:
         """Return the rate over `total` steps, with another peak if one is given."""
         peak = self.peak if peak is None else peak
         if not peak > 0:
             raise PolicyError(f"learning rate = {peak}: must be positive")
-        return LearningRate(self.schedule, peak, min(self.warm_up, total), total)
+        return LearningRate(self.schedule, peak, min(self.warm_up, total), total, self.drops,
+                            self.factor)
 
 
 def server_optimizer(spec: Any) -> ServerOptimizer:
     """Return the optimizer of a scenario's `task.optimizer`."""
     return ServerOptimizer(build_optimizer(spec), spec.schedule, spec.learning_rate, spec.warm_up_rounds,
-                           tuple(spec.betas), spec.weight_decay)
+                           tuple(spec.betas), spec.weight_decay, spec.clip_norm, tuple(spec.drops), spec.factor)
 
 
 def nominal_shapes(scenario: Scenario, own: Shapes) -> Shapes:

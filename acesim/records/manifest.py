@@ -150,7 +150,7 @@ def digest(metrics: Iterable[Any], totals: Mapping[str, int | float], model: np.
     """
     found = hashlib.sha256()
     for row in metrics:
-        found.update((",".join(exact(value) for value in row) + "\n").encode())
+        found.update((",".join(exact(value) for value in getattr(row, "known", row)) + "\n").encode())
     for name in sorted(totals):
         found.update(f"{name}={exact(totals[name])}\n".encode())
     weights = np.ascontiguousarray(model)

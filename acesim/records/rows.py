@@ -10,7 +10,7 @@ and W+R (the cloud server).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,6 +149,7 @@ class MetricRow(NamedTuple):
     egress_bytes           what left the cloud for the edge
     sync_delay_s           mean of `wait_s` so far: what a worker idles between two computations
     drift                  the last one reported, NaN before
+    worker_*               how evenly workers are served, NaN where a task has no test shards of workers
     """
 
     epoch: float
@@ -173,6 +174,14 @@ class MetricRow(NamedTuple):
     energy_joules: float
     sync_delay_s: float
     drift: float
+    worker_mean_percent: float = nan
+    worker_worst_percent: float = nan
+    worker_spread_percent: float = nan
+
+    @property
+    def known(self) -> tuple[float, ...]:
+        """The row without the figures of workers where there are none: what a digest is taken of."""
+        return self if isfinite(self.worker_mean_percent) else self[:-3]
 
 
 CUMULATIVE = ("local_steps", "bytes_up", "bytes_down", "region_bytes_up", "region_bytes_down", "link_bytes",

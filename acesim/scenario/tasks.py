@@ -17,6 +17,9 @@ BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Share = Annotated[float, Field(strict=True, gt=0, lt=1)]
 Widths = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
+DROPS, FACTOR = (0.5, 0.75), 0.1
+"""Of the learning rate's schedule `step`: where it drops, and to which share."""
+
 HELD_OUT = 0.2
 """Share of a data set that is scored where neither the scenario nor the file says."""
 
@@ -69,14 +72,19 @@ class TransformerSpec(Fact):
 class OptimizerSpec(Fact):
     """The server's rule for policies that send gradients; the learning rate is the peak after the warm-up.
 
-    schedule    step: a tenth from half of the run on, a hundredth from three quarters on
+    warm_up     rounds over which the rate rises in equal steps to its peak
+    schedule    what it does then, over the rest of the run: linear and cosine fall to zero, step by `factor` at each of
+                `drops`, shares of that rest (unless said, a tenth from half on, a hundredth from three quarters)
+    weight_decay  decoupled with adamw, added to the gradient with sgd
     clip_norm   the longest gradient the rule takes as it is: a longer one is shortened to this; null: any
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
     learning_rate: AboveZero = 8e-3
     schedule: Literal["constant", "linear", "cosine", "step"] = "linear"
-    warm_up_rounds: int = 20
+    drops: Annotated[tuple[Share, ...], Field(min_length=1)] = DROPS
+    factor: Share = FACTOR
+    warm_up_rounds: Annotated[int, Field(ge=0)] = 20
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
     eps: AboveZero = 1e-8
     weight_decay: NonNegative = 0.01
@@ -90,6 +98,10 @@ class OptimizerSpec(Fact):
             raise ValueError("momentum and nesterov belong to sgd; adamw has betas")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum > 0")
+        if self.schedule != "step" and (self.drops, self.factor) != (DROPS, FACTOR):
+            raise ValueError(f"drops and factor belong to schedule: step, not {self.schedule}")
+        if list(self.drops) != sorted(set(self.drops)):
+            raise ValueError(f"drops {list(self.drops)} must ascend, each once")
         return self
 
 

@@ -20,7 +20,7 @@ ALLOWED = {
     "records": {"numpy", "pandas", "pyarrow"}, "engine": {"numpy", "simpy"},
     "report": {"numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2"},
     "runner": {"threadpoolctl"}, "study": {"pandas", "joblib"}, "sweeps": {"numpy", "pandas"}, "audits": {"pandas"},
-    "estimates": {"joblib", "threadpoolctl"}, "terminal": {"rich"}, "cli": {"click"},
+    "estimates": {"numpy", "joblib", "threadpoolctl"}, "terminal": {"rich"}, "cli": {"click"},
     "__init__": set(), "__main__": set(),
 }
 STANDARD = set(sys.stdlib_module_names)

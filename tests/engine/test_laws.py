@@ -447,3 +447,19 @@ def test_a_stop_rule_does_not_touch_the_learning_rate():
     part = play(small_setup(epochs=4, stop={"total_bytes": "20 kB"}))
     marks = len(part.metrics) - 1
     assert [row.loss_nats for row in part.metrics[:marks]] == [row.loss_nats for row in whole.metrics[:marks]]
+
+
+# ---- evaluation
+
+def test_the_model_is_scored_every_so_many_rounds_and_at_the_end():
+    setup = small_setup(scenario=small_scenario().model_copy(update={"evaluate_every_rounds": 5}))
+    assert [row.round for row in play(setup).metrics] == [0, 5, 10, 12]
+    assert [row.round for row in play(small_setup()).metrics] == [0, 6, 12]
+
+
+def test_figures_of_workers_are_in_the_rows_of_tasks_that_have_them():
+    task = {"kind": "image-classification", "model": {"kind": "linear"}, "batch_size": 4, "steps_per_epoch": 2}
+    pytest.importorskip("sklearn")
+    rows = play(small_setup(task=task)).metrics
+    assert all(0 <= row.worker_worst_percent <= row.worker_mean_percent <= 100 for row in rows)
+    assert np.isnan(play(small_setup()).metrics[-1].worker_mean_percent)

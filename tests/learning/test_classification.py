@@ -7,7 +7,7 @@ import pytest
 
 from acesim import learning
 from acesim.learning import optimizers
-from acesim.learning.contract import STEPS_PER_BLOCK
+from acesim.learning.contract import STEPS_PER_BLOCK, over_workers
 from acesim.scenario.tasks import ConvModel, DenseModel, DirichletPartition, ImageTask, LinearModel
 
 TIERS = ["cloud"] * 2 + ["edge"] * 4
@@ -54,12 +54,22 @@ def test_each_model_is_scored_on_its_own_test_shard(image_task):
         task.evaluate_each(models[:3])
 
 
-def test_fairness_by_hand(image_task, monkeypatch):
+def test_fairness_by_hand():
+    """Over those that have a test shard: mean 64, worst tenth (at least one) 0, deviation sqrt(1304)."""
+    mean, worst, spread = over_workers(np.array([100.0, 50.0, np.nan, 0.0, 80.0, 90.0]))
+    assert (mean, worst) == (64.0, 0.0)
+    assert spread == pytest.approx(1304 ** 0.5)
+    assert over_workers(np.arange(20.0))[1] == 0.5  # the mean of the worst two
+    assert np.isnan(over_workers(np.array([np.nan]))).all()
+
+
+def test_fairness_is_that_of_the_workers_own_test_shards(image_task):
     task = learning.build(image_task(), TIERS, 0)
-    shares = [100.0, 50.0, np.nan, 0.0, 80.0, 90.0]
-    monkeypatch.setattr(task, "top1_by_worker", lambda model: np.array(shares))
-    found = task.fairness(None)
-    assert (found.mean_percent, found.worst_percent, found.p10_percent) == (64.0, 0.0, 20.0)
+    model = task.initial(3)
+    found = task.evaluate(model)
+    assert found[-3:] == over_workers(task.top1_by_worker(model))
+    each = task.evaluate_each([model] * len(TIERS))
+    assert each[-3:] == pytest.approx(found[-3:])
 
 
 def test_inputs_are_normalised_by_the_training_data_alone(image_task):

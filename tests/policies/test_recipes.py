@@ -7,6 +7,7 @@ from tests_support import counted_text, language, play, small_setup
 from acesim.compressors import Dense, ErrorFeedback, Grouped, TopK, Uniform
 from acesim.engine.world import World
 from acesim.learning.local import GradientStep, LocalSteps
+from acesim.policies import RECIPES
 from acesim.schedules import AceSchedule
 
 P, HEADER, ROUNDS, W = 24, 64, 12, 6
@@ -143,3 +144,32 @@ def test_ace_sync_without_attention_learns_nothing():
     seen = _first_view(small_setup("ace-sync"))
     plan, _ = policy.schedule.plan(seen, policy.schedule.init(seen, np.random.default_rng(0)))
     np.testing.assert_array_equal(plan.levels[0].importance, np.ones(8, np.float32))
+
+
+# ---- what the scenario says of learning
+
+KNOBS = {"name": "sgd", "learning_rate": 0.4, "schedule": "step", "drops": [0.25, 0.5], "factor": 0.5,
+         "warm_up": "2 rounds", "weight_decay": 0.25, "clip_norm": 3.0}
+
+
+def knobs(policy, **changes):
+    task = {"kind": "quadratic", "dimension": 24, "steps_per_epoch": 6, "optimizer": KNOBS | changes}
+    return small_setup(policy, task=task).policy
+
+
+@pytest.mark.parametrize("policy", ["full-sync", "fedavg", "local-only"])
+def test_the_learning_rate_of_a_scenario_drops_where_and_as_far_as_it_says(policy):
+    """Of 12 rounds 2 warm up; a quarter and a half of the other 10 are done at steps 5 and 7."""
+    found = knobs(policy)
+    rate = found.local.learning_rate if isinstance(found.local, LocalSteps) else found.aggregator.learning_rate
+    shares = [rate(step) / rate.peak for step in (0, 1, 4, 5, 6, 7, 11)]
+    assert shares == pytest.approx([0.5, 1, 1, 0.5, 0.5, 0.25, 0.25])
+
+
+def test_every_recipe_that_trains_clips():
+    for policy in RECIPES:
+        found = knobs(policy)
+        rule = found.local.optimizer if isinstance(found.local, LocalSteps) else found.aggregator.optimizer
+        assert rule.clip_norm == 3.0, policy
+    assert knobs("full-sync").aggregator.optimizer.weight_decay == 0.25
+    assert knobs("local-only").local.optimizer.weight_decay == 0.25
