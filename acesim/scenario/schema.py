@@ -337,7 +337,7 @@ class Scenario(Fact):
     name: Annotated[Text, AfterValidator(_named_folder)]
     description: str = ""
     seeds: Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1)] = (0,)
-    evaluate_every_rounds: Annotated[int, Field(gt=0)] | None = None  # of the cloud; null: at every epoch of local steps
+    evaluate_every_rounds: Annotated[int, Field(gt=0)] | None = None  # of the cloud; null: at every epoch
     stop: Stop = Field(default_factory=lambda: defaults.defaults()["stop"], validate_default=True)
     task: Task = LanguageModelTask()
     workers: Annotated[tuple[WorkerGroup, ...], Field(min_length=1)] = Field(
