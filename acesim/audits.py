@@ -17,7 +17,8 @@ import pandas as pd
 
 from acesim.records.manifest import code_version
 from acesim.records.orders import Order, arrange, cell_folder, finished, orders_of, world_hash
-from acesim.records.read import RunRecord, read_manifest
+from acesim.records.read import RunRecord
+from acesim.records.store import read_manifest
 from acesim.report.claims import Finding, claims_page, examine, table_of
 from acesim.report.layout import Page
 from acesim.report.measures import Run

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from acesim import policies as recipes
 from acesim.engine import Setup, simulate
 from acesim.records.resident import forget_peak, peak_rss_bytes
-from acesim.records.rows import Event, MetricRow
+from acesim.records.rows import Block, Event, MetricRow
 from acesim.records.store import RunWriter
 from acesim.runner import prepare
 from acesim.scenario import Scenario
@@ -149,6 +149,11 @@ class _Watch:
             self.marks.append(Mark(event.start_s, now_s, self._steps, self._evaluations, len(self.rows)))
             if len(self.marks) > FEWEST and (now_s - self.begun_s >= self._look_s or len(self.marks) > MOST):
                 raise _Enough
+
+    def block(self, block: Block) -> None:
+        """Take many events."""
+        for event in block.events():
+            self.event(event)
 
     def metric(self, row: MetricRow) -> None:
         """Take one metric row: that there was one is known from its event."""
