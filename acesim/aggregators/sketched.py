@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,6 +15,13 @@ from acesim.seam import Compressor, Update, Vector, Work
 
 MASKINGS = ("zero", "subtract")
 NONE = Work()
+
+
+class Sketch(Compressor, Protocol):
+    """A compressor whose bodies tell the norm of what they stand for."""
+
+    def norm(self, body: Any, size: int) -> float:
+        """Return an estimate of the norm of the vector."""
 
 
 class SketchedState(NamedTuple):
@@ -30,7 +37,7 @@ class SketchedState(NamedTuple):
 class SketchedSGD:
     """Sum the bodies of an inbox, keep momentum and error as bodies too, and take the largest estimates as the step.
 
-    S = mean of bodies;  U <- momentum U + S;  E <- E + learning_rate U
+    S = mean of bodies, shortened to clip_norm;  U <- momentum U + S;  E <- E + learning_rate U
     D = recover(decode(E));  theta <- theta - D;  E and U forget D (`masking`)
 
     sketch         the uplink's compressor, whose bodies may be added
@@ -38,6 +45,7 @@ class SketchedSGD:
     recovery       declared work of estimating all entries of one body (CountSketch.recovery)
     learning_rate  called with the number of steps taken before this one
     momentum       of U, in [0, 1)
+    clip_norm      a mean whose norm, as its sketch estimates it, is longer is shortened to this; None: none is
     masking        "zero": cells of E and U that sketch(D) touches become 0, which is momentum factor masking;
                    "subtract": E <- E - sketch(D), U is left alone, and nothing is ever lost: sketch(sum of D) + E = sum
                    of learning_rate U
@@ -48,12 +56,13 @@ class SketchedSGD:
     With a lossless sketch such as Dense this is top-k with error feedback at the server.
     """
 
-    sketch: Compressor
+    sketch: Sketch
     recover: Compressor
     learning_rate: LearningRate
     momentum: float = 0.9
     masking: str = "zero"
     recovery: Work = NONE
+    clip_norm: float | None = None
 
     def __post_init__(self) -> None:
         if not self.sketch.linear:
@@ -74,7 +83,7 @@ class SketchedSGD:
         """Return (the next model, state)."""
         if compressor != self.sketch:
             raise PolicyError(f"SketchedSGD.sketch = {self.sketch!r}: must be the uplink's compressor, {compressor!r}")
-        momentum = np.float32(self.momentum) * state.momentum + mean_body(inbox)
+        momentum = np.float32(self.momentum) * state.momentum + self._mean(inbox, model.size)
         error = state.error + np.float32(self.learning_rate(state.steps)) * momentum
         payload, _ = self.recover.encode(compressor.decode(error, model.size), None, None,
                                          self.recover.init(model.size))
@@ -86,6 +95,13 @@ class SketchedSGD:
         else:
             error -= gone
         return model - taken, SketchedState(momentum, error, state.steps + 1, taken)
+
+    def _mean(self, inbox: Sequence[Update], size: int) -> Vector:
+        mean = mean_body(inbox)
+        if self.clip_norm is None:
+            return mean
+        shortened: Vector = mean * np.float32(self.clip_norm / max(self.clip_norm, self.sketch.norm(mean, size)))
+        return shortened
 
     def _sketched(self, vector: Vector) -> Vector:
         payload, _ = self.sketch.encode(vector, None, None, self.sketch.init(vector.size))

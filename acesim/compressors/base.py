@@ -72,6 +72,10 @@ class CompressorBase(ABC):
         encoding, decoding = self.declared()
         return encoding if direction == "encode" else decoding
 
+    def norm(self, body: Any, size: int) -> float:
+        """Return |decode(body)|_2; overridden where the body tells the vector's own norm better."""
+        return float(np.linalg.norm(self.decode(body, size)))
+
     def memory_bytes(self, size: int) -> int:
         """Return the memory the state takes for `size` entries: none."""
         return 0

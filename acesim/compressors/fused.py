@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -110,6 +111,12 @@ class Fused(CompressorBase):
             return list(body)
         ends = np.cumsum([self.inner.nbytes(((each,),), None) // 4 for each in sizes])  # float32, as linear bodies are
         return np.split(body, ends[:-1])
+
+    def norm(self, body: Any, size: int) -> float:
+        """Return the root of the sum of the groups' squared norms."""
+        sizes = [each for each in self.sizes(size) if each]
+        return math.hypot(*(self.inner.norm(part, each)
+                            for part, each in zip(self._split(body, sizes), sizes, strict=True)))
 
     def wire(self, shapes: Shapes, measure: Any) -> Wire:
         """Return the bytes of all groups that have entries; measure None is the inner compressor's own level."""

@@ -35,7 +35,8 @@ def sketch_fusion(info: ModelInfo, rows: int = 3, ratio: float = 0.2, recover: f
     momentum       of the sketched momentum
     momentum_at    "server": in the sketch; "worker": before sketching, with the entries that the server has changed
                    masked (DGC's correction and factor masking)
-    learning_rate  of the error sketch, with the scenario's schedule and warm-up
+    learning_rate  of the error sketch, with the scenario's schedule and warm-up; of its optimizer only clip_norm
+                   applies beside, to the mean gradient's norm as its sketch estimates it
     masking        "zero": cells that a step touches are zeroed; "subtract": the step's sketch is taken off the error
     fused          true: LayerFusion; "layerwise": a chunk a layer; "whole": one bucket
     startup_s, s_per_byte   what LayerFusion takes a message for; None: as measured on 10 Gbit/s Ethernet
@@ -49,6 +50,6 @@ def sketch_fusion(info: ModelInfo, rows: int = 3, ratio: float = 0.2, recover: f
     at_worker = momentum_at == "worker"
     largest = TopK(recover)
     server = SketchedSGD(uplink, largest, info.optimizer.learning_rate(info.total_steps, peak=learning_rate),
-                         0.0 if at_worker else momentum, masking, sketch.recovery())
+                         0.0 if at_worker else momentum, masking, sketch.recovery(), info.optimizer.clip_norm)
     local = MomentumStep(momentum) if at_worker else GradientStep()
     return TreePolicy(local, uplink, server, largest, Fixed())

@@ -42,6 +42,19 @@ def test_what_was_not_taken_is_taken_later():
     assert (model.tolist(), state.error.tolist()) == ([-16, -6, -5], [4, 4, 0])
 
 
+@pytest.mark.parametrize("sketch", [Dense(), CountSketch(3, columns=60, hashing="fold"),
+                                    Fused(CountSketch(1, ratio=1.0, hashing="fold"), (20, 60))], ids=repr)
+def test_a_long_mean_is_shortened(sketch):
+    """Of norm 5 to norm 1: everything is a fifth; one of norm .5 is left as it is."""
+    x = np.zeros(60, np.float32)
+    x[[3, 40]] = 3, 4
+    server = SketchedSGD(sketch, TopK(1.0), LearningRate("constant", 1.0), clip_norm=1.0)
+    model = np.zeros(60, np.float32)
+    np.testing.assert_allclose(server.step(model, inbox(sketch, x), sketch, server.init(model))[0], -x / 5, atol=1e-6)
+    np.testing.assert_allclose(server.step(model, inbox(sketch, x / 10), sketch, server.init(model))[0], -x / 10,
+                               atol=1e-6)
+
+
 def test_subtracting_leaves_the_momentum_alone():
     server = SketchedSGD(Dense(), TopK(0.5), HALF, 0.5, "subtract")
     model = np.array([10.0, 10.0], np.float32)

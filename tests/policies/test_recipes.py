@@ -169,7 +169,8 @@ def test_the_learning_rate_of_a_scenario_drops_where_and_as_far_as_it_says(polic
 def test_every_recipe_that_trains_clips():
     for policy in RECIPES:
         found = knobs(policy)
-        rule = found.local.optimizer if isinstance(found.local, LocalSteps) else found.aggregator.optimizer
+        server = getattr(found.aggregator, "optimizer", found.aggregator)
+        rule = found.local.optimizer if isinstance(found.local, LocalSteps) else server
         assert rule.clip_norm == 3.0, policy
     assert knobs("full-sync").aggregator.optimizer.weight_decay == 0.25
     assert knobs("local-only").local.optimizer.weight_decay == 0.25
