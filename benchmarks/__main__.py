@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from acesim import scenario, study
-from acesim.compressors import Dense, ErrorFeedback, TopK, Uniform
+from acesim.compressors import Budget, Dense, ErrorFeedback, Grouped, Lattice, TopK, Uniform
 from acesim.engine.agenda import Agenda
 from acesim.learning import tasks
 from acesim.network import topology
@@ -78,12 +78,14 @@ def compressor_rows(rows: list[tuple[str, str]]) -> None:
     size = 61_680
     vector = np.random.default_rng(0).standard_normal(size).astype(np.float32)
     blocks = tuple(np.diff(np.linspace(0, size, 121).astype(int)).tolist())
-    for name, compressor in {"dense": Dense(), "top-k 30 %": ErrorFeedback(TopK(0.3)),
-                             "top-k 1 %": ErrorFeedback(TopK(0.01)),
-                             "4 bit": ErrorFeedback(Uniform(4, blocks))}.items():
-        state = compressor.init(size)
-        payload, _ = compressor.encode(vector, None, None, state)
-        encode_s = median_s(lambda c=compressor, s=state: c.encode(vector, None, None, s))
+    ones = np.ones(len(blocks), np.float32)
+    for name, (compressor, level) in {
+            "dense": (Dense(), None), "top-k 30 %": (ErrorFeedback(TopK(0.3)), None),
+            "top-k 1 %": (ErrorFeedback(TopK(0.01)), None), "4 bit": (ErrorFeedback(Uniform(4, blocks)), None),
+            "knapsack, c = 8": (ErrorFeedback(Grouped(blocks)), Budget(size / 2, ones)),
+            "lattice, c = 32": (ErrorFeedback(Lattice(blocks)), Budget(size / 8, ones))}.items():
+        payload, state = compressor.encode(vector, level, None, compressor.init(size))
+        encode_s = median_s(lambda c=compressor, s=state, b=level: c.encode(vector, b, None, s))
         decode_s = median_s(lambda c=compressor, p=payload: c.decode(p.body, size))
         rows.append((f"{name}, {size} entries", f"encode {encode_s * 1e6:.0f} us, decode {decode_s * 1e6:.0f} us"))
 

@@ -1,0 +1,107 @@
+"""Presets and ablations: each changes what its name says, and nothing else."""
+
+import numpy as np
+import pytest
+from tests_support import play, small_setup
+
+from acesim.aggregators import Outer, Replay
+from acesim.compressors import CachedFeedback, Dense, ErrorFeedback, Grouped, Lattice, Uniform
+from acesim.learning.ahead import LastStep, LookAhead
+from acesim.learning.local import GradientStep
+from acesim.policies import RECIPES, build, describe, knobs
+from acesim.scenario.errors import PolicyError
+from acesim.schedules import Clusters, Intervals
+
+CHANGED = {
+    "ace-sync/no-attention": {"attention": False}, "ace-sync/no-knapsack": {"knapsack": False},
+    "ace-sync/no-error-feedback": {"error_feedback": False}, "ace-sync/no-clusters": {"clusters": 0},
+    "ace-sync/flat": {"tree": "star"}, "ace-sync/cache": {"cache": 0.5}, "ace-sync/top-p": {"top_p": 0.1},
+    "ace-sync/adaptive-interval": {"h_max": 4}, "ace-sync/latency-weights": {"latency_power": 1.0},
+    "ace-sync/paper": {"c_max": 64.0, "top_p": 0.1, "cache": 0.5, "h_max": 4},
+}
+NOMINAL = {"model": [{"name": "x", "shape": [240_000]}], "tokens_per_step": {"cloud": 64, "edge": 64}}
+
+
+@pytest.fixture(scope="module")
+def info():
+    return small_setup().info
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_preset_is_ace_sync_with_other_defaults(name, info):
+    assert knobs(RECIPES[name]) == knobs(RECIPES["ace-sync"]) | CHANGED[name]
+    assert build(name, info, {}) == build("ace-sync", info, CHANGED[name]) != build("ace-sync", info, {})
+    back = {parameter: knobs(RECIPES["ace-sync"])[parameter] for parameter in CHANGED[name]}
+    assert build(name, info, back) == build("ace-sync", info, {})
+    for parameter, value in CHANGED[name].items():
+        assert f"{parameter}: {value}" in describe(RECIPES[name])[0]
+
+
+def test_every_ablation_is_here():
+    assert {name for name in RECIPES if name.startswith("ace-sync/")} == set(CHANGED)
+
+
+def test_the_preset_has_the_papers_parts(info):
+    policy = build("ace-sync", info, {})
+    assert isinstance(policy.uplink, ErrorFeedback)
+    assert isinstance(policy.uplink.inner, Grouped)
+    assert policy.uplink.inner.choice == "knapsack"
+    assert (policy.local, policy.downlink, policy.tree) == (GradientStep(), Dense(), "regions")
+    assert type(policy.aggregator) is Outer
+    assert (policy.schedule.clusters, policy.schedule.intervals) == (Clusters(), Intervals())
+
+
+@pytest.mark.parametrize(("parameters", "part"), [
+    ({"cache": 0.5}, lambda policy: isinstance(policy.uplink, CachedFeedback)),
+    ({"error_feedback": False}, lambda policy: isinstance(policy.uplink, Grouped)),
+    ({"error_feedback": False, "operator": "stochastic"}, lambda policy: policy.uplink.rounding == "stochastic"),
+    ({"operator": "shrunk"}, lambda policy: policy.uplink.inner.rounding == "shrunk"),
+    ({"coding": "lattice", "offset": 0.3}, lambda policy: policy.uplink.inner.offset == 0.3),
+    ({"down": "4-bit"}, lambda policy: policy.downlink.bits == 4 and isinstance(policy.downlink, Uniform)),
+    ({"down": "lattice", "down_c": 20.0}, lambda policy: isinstance(policy.downlink, Lattice)
+     and policy.schedule.down_factor == 20.0),
+    ({"h_min": 2, "h_max": 2}, lambda policy: isinstance(policy.local, LookAhead)
+     and isinstance(policy.aggregator, Replay)),
+    ({"h_min": 2, "h_max": 2, "ahead": "last-step", "down": "2-bit"}, lambda policy: policy.local == LastStep()),
+    ({"c": 8.0}, lambda policy: policy.schedule.budgets.factor == 8.0),
+])
+def test_switches_turn_what_they_name(parameters, part, info):
+    assert part(build("ace-sync", info, parameters))
+
+
+@pytest.mark.parametrize(("parameters", "rule"), [
+    ({"operator": "stochastic"}, "must be contractive"), ({"operator": "odd"}, "rounding = 'odd'"),
+    ({"cache": 0.5, "error_feedback": False}, "needs error_feedback"), ({"cache": 1.0}, r"cache = 1\.0"),
+    ({"coding": "odd"}, "must be one of levels, lattice"), ({"coding": "lattice", "top_p": 0.1}, "goes with cache = 0"),
+    ({"knapsack": False, "top_p": 0.1}, "needs the knapsack"), ({"down": "3-bit"}, "must be one of dense, 8-bit"),
+    ({"h_max": 4, "down": "2-bit"}, "needs a lossless downlink"), ({"ahead": "odd"}, "must be one of server"),
+    ({"h_max": 4, "ahead": "last-step"}, "must be equal"), ({"h_min": 3, "h_max": 2}, "1 <= h_min <= h_max"),
+    ({"c": 0.5}, r"c = 0\.5"), ({"latency_power": -1.0}, "latency_power"), ({"down_c": 0.1, "down": "lattice"}, "down")])
+def test_what_does_not_go_together_is_refused(parameters, rule, info):
+    with pytest.raises(PolicyError, match=rule):
+        build("ace-sync", info, parameters)
+
+
+def test_plus_sends_little_both_ways():
+    """After the warm-up no more than a sixteenth, on the average; and the loss falls all the same."""
+    played = play(small_setup("ace-sync-plus", epochs=6, nominal=NOMINAL))
+    for kind in ("upload", "download"):
+        sent = [event.message_bytes - event.header_bytes - event.control_bytes for event in played.of(kind)
+                if event.round >= 4 and event.who < 6]
+        assert np.mean(sent) <= 1.02 * 4 * 240_000 / 16
+    assert played.metrics[-1].loss_nats < 0.5 * played.metrics[0].loss_nats
+
+
+@pytest.mark.parametrize("parameters", [
+    {"h_min": 2, "h_max": 2}, {"h_min": 2, "h_max": 2, "ahead": "last-step", "down": "4-bit"}, {"rest_every": 3},
+    {"operator": "shrunk"}, {"curvature": True}, {"cache": 0.5, "tree": "star"}, {"c": 32.0, "coding": "lattice"},
+    {"deadline_s": 0.01, "careful": 0.2}, {"sketch": 4, "recluster_every": 3}])
+def test_every_switch_learns(parameters):
+    played = play(small_setup("ace-sync", parameters, epochs=6, nominal=NOMINAL))
+    assert played.metrics[-1].loss_nats < 0.7 * played.metrics[0].loss_nats
+
+
+def test_twice_the_steps_are_half_the_messages():
+    one, two = (play(small_setup("ace-sync", {"h_min": h, "h_max": h}, epochs=4)) for h in (1, 2))
+    assert len(two.of("upload")) * 2 == len(one.of("upload"))
+    assert two.metrics[-1].local_steps == one.metrics[-1].local_steps
