@@ -126,6 +126,8 @@ def test_memory_of_a_region(info):
     assert build("top-k", info, {}).memory_bytes("region", 1000, 4) == 12 * 1000
     ace = build("ace-sync", info, {})
     assert ace.memory_bytes("region", 1000, 4) == 12 * 1000 + 8 * len(info.groups) * len(ace.uplink.inner.menu)
+    cached = build("ace-sync/cache", info, {})  # and its own cache, twice; and one for each of four workers, in a byte
+    assert cached.memory_bytes("region", 1000, 4) == ace.memory_bytes("region", 1000, 4) + (2 + 4) * 1000
 
 
 @every

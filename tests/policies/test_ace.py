@@ -76,7 +76,8 @@ def test_switches_turn_what_they_name(parameters, part, info):
     ({"knapsack": False, "top_p": 0.1}, "needs the knapsack"), ({"down": "3-bit"}, "must be one of dense, 8-bit"),
     ({"h_max": 4, "down": "2-bit"}, "needs a lossless downlink"), ({"ahead": "odd"}, "must be one of server"),
     ({"h_max": 4, "ahead": "last-step"}, "must be equal"), ({"h_min": 3, "h_max": 2}, "1 <= h_min <= h_max"),
-    ({"c": 0.5}, r"c = 0\.5"), ({"latency_power": -1.0}, "latency_power"), ({"down_c": 0.1, "down": "lattice"}, "down")])
+    ({"c": 0.5}, r"c = 0\.5"), ({"latency_power": -1.0}, "latency_power"),
+    ({"down_c": 0.1, "down": "lattice"}, "down = 0")])
 def test_what_does_not_go_together_is_refused(parameters, rule, info):
     with pytest.raises(PolicyError, match=rule):
         build("ace-sync", info, parameters)
