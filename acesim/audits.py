@@ -75,13 +75,13 @@ def audit(source: str | Path, results: str | Path = "results", seeds: Sequence[i
     """Examine a paper's claims by the finished runs in a folder.
 
     source    a claims file, or the name of a shipped one
-    seeds     None: all that are there, and of those missing the scenario's own
+    seeds     None: all that are there; of those missing the file's own, or the scenario's
     run       compute what is missing first; what is there is reused
     raises    ScenarioError for mistakes in the file, and where it and its scenarios do not fit together
     """
     file = load_claims(source)
     trials = trials_of(file, results, plugins)
-    wanted = _orders(trials, seeds, plugins)
+    wanted = _orders(trials, file.claims.seeds if seeds is None else seeds, plugins)
     if run:
         todo = [order for folder, orders in wanted.items() for order in arrange(orders, folder, False)]
         execute(todo, jobs, on_progress, runner)

@@ -203,10 +203,12 @@ class Claims(Fact):
     """The claims of one paper.
 
     scenario   where they are tried, unless a claim says otherwise: a file (from this one's folder), or a shipped name
+    seeds      that are computed, in place of the scenario's
     """
 
     paper: Paper
     scenario: Text
+    seeds: Annotated[tuple[Annotated[int, Field(strict=True, ge=0)], ...], Field(min_length=1)] | None = None
     claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
 
 

@@ -100,6 +100,12 @@ def test_seeds_can_be_chosen(call, fake):
     assert "`acesim claims mine.yaml --seeds 1,2 --run`" in " ".join(call("mine.yaml", "--seeds", "1-2").stdout.split())
 
 
+def test_a_file_may_name_seeds_of_its_own(call, fake):
+    Path("mine.yaml").write_text(FILE.replace("claims:\n", "seeds: [3, 4]\nclaims:\n"), encoding="utf-8")
+    call("mine.yaml", "--run", "--jobs", "1", "--quiet")
+    assert {seed for _, seed in fake.asked} == {3, 4}
+
+
 def test_results_may_lie_elsewhere(call, fake):
     run("quickstart", ["full-sync", "top-k"], [0, 1], jobs=1, out="there", runner=fake)
     assert words_of(call("mine.yaml", "--results", "there", "--format", "json"))["bytes"] == "reproduced"
