@@ -1,6 +1,7 @@
 """Claims of papers, tried: which runs a claims file needs, which there are, which are computed, and what they say.
 
-Runs lie where `acesim run` and `acesim sweep` keep them, so that whatever was run counts, and is not run again:
+Runs lie where `acesim run` and `acesim sweep` keep them, so that whatever was run counts, and is not run again: in the
+study or the cell that holds runs of the very same world; where there is none yet,
 
     RESULTS/<scenario>/<label>/seed-<n>/                 a claim on a scenario as it is, or with more policies
     RESULTS/<scenario>/cells/<hash>/<label>/seed-<n>/    a claim that changes anything else of it (`set`)
@@ -16,9 +17,17 @@ from typing import NamedTuple
 import pandas as pd
 
 from acesim.records.manifest import code_version
-from acesim.records.orders import Order, arrange, cell_folder, finished, orders_of, world_hash
+from acesim.records.orders import (
+    Order,
+    arrange,
+    cell_folder,
+    finished,
+    orders_of,
+    policy_page,
+    world_hash,
+)
 from acesim.records.read import RunRecord
-from acesim.records.store import read_manifest
+from acesim.records.store import CELLS, STUDY, read_json, read_manifest
 from acesim.report.claims import Finding, claims_page, examine, table_of
 from acesim.report.layout import Page
 from acesim.report.measures import Run
@@ -130,9 +139,9 @@ def _trial(file: ClaimsFile, row: int, claim: Claim, results: Path, plugins: Seq
     except ScenarioError as error:
         raise ScenarioError([file.problem(("claims", row, "measure"), problem.path[0] if problem.path else None,
                                           problem.rule) for problem in error.problems]) from error
-    study = results / scenario.name
-    folder = study if _same_study(scenario, specs, known[named, ()]) else cell_folder(study, scenario)
-    return Trial(scenario, tuple(specs), folder, _place(scenario, claim.set, specs))
+    own = all(change.startswith("policies") for change in claim.set) and _agree(specs, known[named, ()].policies)
+    return Trial(scenario, tuple(specs), _home(results / scenario.name, scenario, specs, own),
+                 _place(scenario, claim.set, specs))
 
 
 def _place(scenario: Scenario, changes: Sequence[str], specs: Sequence[PolicySpec]) -> str:
@@ -144,10 +153,24 @@ def _place(scenario: Scenario, changes: Sequence[str], specs: Sequence[PolicySpe
     return "; ".join([", ".join([scenario.name, *told]), *meant])
 
 
-def _same_study(scenario: Scenario, specs: Sequence[PolicySpec], original: Scenario) -> bool:
-    """Say whether a changed scenario is the same world, in which no label of the original means another policy."""
-    known = {spec.label: spec for spec in original.policies}
-    return world_hash(scenario) == world_hash(original) and all(known.get(spec.label, spec) == spec for spec in specs)
+def _agree(specs: Sequence[PolicySpec], others: Sequence[PolicySpec]) -> bool:
+    known = {spec.label: spec for spec in others}
+    return all(known.get(spec.label, spec) == spec for spec in specs)
+
+
+def _home(study: Path, scenario: Scenario, specs: Sequence[PolicySpec], own: bool) -> Path:
+    """Return the study, or the cell of a sweep, that holds runs of this very world; else where they would be computed.
+
+    own   are they the study's own: is nothing changed but by more policies?
+    """
+    world = world_hash(scenario)
+    for folder in (study, *sorted((study / CELLS).glob("*"))):
+        listed = read_json(folder / STUDY) or {}
+        held = {run["label"]: run["policy"] for run in listed.get("runs", [])}
+        if listed.get("scenario_hash") == world and \
+                all(held.get(spec.label, policy_page(spec)) == policy_page(spec) for spec in specs):
+            return folder
+    return study if own else cell_folder(study, scenario)
 
 
 def _scenario(file: ClaimsFile, row: int, claim: Claim, changes: Sequence[str],

@@ -38,11 +38,12 @@ def orders_of(scenario: Scenario, specs: Sequence[PolicySpec], seeds: Sequence[i
 def identity(order: Order) -> dict[str, Any]:
     """Return the manifest's fields that are known before the run: what makes it this one."""
     return {"scenario": dump(order.scenario), "scenario_hash": world_hash(order.scenario),
-            "files": file_hashes(order.scenario), "label": order.policy.label, "policy": _policy(order.policy),
+            "files": file_hashes(order.scenario), "label": order.policy.label, "policy": policy_page(order.policy),
             "seed": order.seed, "code": code_version(order.plugins)}
 
 
-def _policy(spec: PolicySpec) -> dict[str, Any]:
+def policy_page(spec: PolicySpec) -> dict[str, Any]:
+    """Return a policy as manifests and lists of runs hold it."""
     return {"name": spec.name, "parameters": plain(spec.parameters)}
 
 
@@ -58,7 +59,7 @@ def world_hash(scenario: Scenario) -> str:
 def finished(order: Order) -> dict[str, Any] | None:
     """Return the manifest of an order that is done already, by whatever code; None where there is no such run."""
     page = read_manifest(order.folder)
-    known = page is not None and page["status"] == "done" and page.get("policy") == _policy(order.policy)
+    known = page is not None and page["status"] == "done" and page.get("policy") == policy_page(order.policy)
     return page if page and known and page.get("scenario_hash") == world_hash(order.scenario) else None
 
 
@@ -78,7 +79,7 @@ def arrange(orders: Sequence[Order], folder: Path, fresh: bool) -> list[Order]:
     _refuse_other_scenario(orders[0].scenario, folder)
     pages = [read_manifest(order.folder) for order in orders]
     problems = [_taken(order) for order, page in zip(orders, pages, strict=True)
-                if page is not None and page.get("policy") != _policy(order.policy)]
+                if page is not None and page.get("policy") != policy_page(order.policy)]
     if problems:
         raise ScenarioError(problems)
     code = code_version(orders[0].plugins)
@@ -124,7 +125,7 @@ def _list_runs(orders: Sequence[Order], folder: Path) -> None:
     for order in orders:
         where = order.folder.relative_to(folder.absolute()).as_posix()
         runs[where] = {"folder": where, "label": order.policy.label, "seed": order.seed,
-                       "policy": _policy(order.policy)}
+                       "policy": policy_page(order.policy)}
     scenario = orders[0].scenario
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / STUDY, {"name": scenario.name, "scenario_hash": world_hash(scenario),

@@ -93,6 +93,17 @@ def test_runs_of_other_commands_count(call, fake, tmp_path):
     assert fake.asked == before
 
 
+def test_a_cell_of_the_same_world_is_found_whatever_else_was_swept(call, fake):
+    """The scenario as it is may stand in a sweep, and a sweep may have had other policies."""
+    sweep("quickstart", ["stop.epochs=10,3"], ["full-sync", "top-k"], [0, 1], ["policies.top-k.label=top-k"], jobs=1,
+          runner=fake)
+    before = len(fake.asked)
+    assert words_of(call("mine.yaml", "--format", "json"))["bytes"] == "reproduced"
+    call("mine.yaml", "--run", "--seeds", "0-1", "--jobs", "1", "--quiet")
+    assert ("full-sync", 0) in fake.asked[before:]                  # of the swept claim: 1 Mbps is another world
+    assert len(fake.asked) - before == 2 * (2 + 1)
+
+
 def test_seeds_can_be_chosen(call, fake):
     run("quickstart", ["full-sync", "top-k"], [0, 1, 2], jobs=1, runner=fake)
     rows = json.loads(call("mine.yaml", "--seeds", "1-2", "--format", "json").stdout)
