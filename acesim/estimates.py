@@ -28,10 +28,11 @@ from acesim.seam import Vector
 from acesim.study import Order, longest_first
 
 LOOK_S = 1.6
-"""Time to watch all policies together, if that is enough for FEWEST rounds of each."""
+"""Time to watch all policies together, if that is enough for a few rounds of each."""
 
-FEWEST, MOST = 4, 60
-"""Rounds that are watched; the first is not timed, for it does what need not be done again."""
+MOST, ENOUGH = 60, ((4, 1.0), (2, 4.0))
+"""Rounds that are watched: at most, and at least after so many times a policy's share of LOOK_S.  The first is not
+timed, for it does what need not be done again."""
 
 
 class Estimate(NamedTuple):
@@ -121,20 +122,19 @@ class _Enough(Exception):
 
 
 class Mark(NamedTuple):
-    """Where a run stood when a round began: simulated and processor time, local steps, evaluations, rows."""
+    """Where a run stood when a round began: simulated and processor time, local steps, evaluations."""
 
     simulated_s: float
     at_s: float
     steps: int
     evaluations: int
-    rows: int
 
 
 class _Watch:
     """A sink that keeps the rows, marks when rounds begin, and ends the run after some time."""
 
     def __init__(self, look_s: float) -> None:
-        self.rows: list[Event] = []
+        self.rows: list[Event | Block] = []
         self.begun_s = time.process_time()
         self.marks: list[Mark] = []
         self._look_s, self._steps, self._evaluations = look_s, 0, 0
@@ -146,14 +146,16 @@ class _Watch:
         self._evaluations += event.kind == "evaluate"
         if event.kind == "plan":
             now_s = time.process_time()
-            self.marks.append(Mark(event.start_s, now_s, self._steps, self._evaluations, len(self.rows)))
-            if len(self.marks) > FEWEST and (now_s - self.begun_s >= self._look_s or len(self.marks) > MOST):
+            self.marks.append(Mark(event.start_s, now_s, self._steps, self._evaluations))
+            span_s, rounds = now_s - self.begun_s, len(self.marks) - 1
+            if rounds >= MOST or any(rounds >= fewest and span_s >= times * self._look_s
+                                     for fewest, times in ENOUGH):
                 raise _Enough
 
     def block(self, block: Block) -> None:
-        """Take many events."""
-        for event in block.events():
-            self.event(event)
+        """Take many events; a round never begins within them."""
+        self.rows.append(block)
+        self._steps += block.total("steps")
 
     def metric(self, row: MetricRow) -> None:
         """Take one metric row: that there was one is known from its event."""
@@ -186,16 +188,21 @@ def _whole(setup: Setup, watch: _Watch, evaluation_s: float) -> tuple[float, flo
     return run_s, steps / last.steps
 
 
-def _disk_bytes(rows: Sequence[Event], growth: float, model: Vector, folder: Path) -> float:
+def _disk_bytes(rows: Sequence[Event | Block], growth: float, model: Vector, folder: Path) -> float:
     """Return the size of a run with `growth` times these rows: half of them and all of them are written."""
-    half, whole = (_written_bytes(rows[:count], model, folder / str(count)) for count in (len(rows) // 2, len(rows)))
-    each = (whole - half) / (len(rows) - len(rows) // 2)
-    return whole + each * (growth - 1) * len(rows)
+    (few, half), (many, whole) = (_written(rows[:count], model, folder / str(count))
+                                  for count in (len(rows) // 2, len(rows)))
+    return whole + (whole - half) / (many - few) * (growth - 1) * many
 
 
-def _written_bytes(rows: Sequence[Event], model: Vector, folder: Path) -> int:
+def _written(rows: Sequence[Event | Block], model: Vector, folder: Path) -> tuple[int, int]:
+    """Write some rows as a run would; return how many they are and the bytes of the folder."""
     writer = RunWriter(folder)
     for row in rows:
-        writer.event(row)
+        if isinstance(row, Block):
+            writer.block(row)
+        else:
+            writer.event(row)
     writer.close({}, model)
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    nbytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(row.rows if isinstance(row, Block) else 1 for row in rows), nbytes
