@@ -168,7 +168,7 @@ def test_a_schedule_rises_then_falls(schedule, warm_up, total):
 def test_building_from_a_scenario():
     spec = SimpleNamespace(name="adamw", learning_rate=0.1, schedule="linear", warm_up_rounds=3,
                            betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01, momentum=0.8, nesterov=True,
-                           clip_norm=None)
+                           clip_norm=None, drops=(0.5, 0.75), factor=0.1)
     assert build_optimizer(spec) == AdamW((0.9, 0.95), 1e-8, 0.01)
     assert build_learning_rate(spec, 40) == LearningRate("linear", 0.1, 3, 40)
     spec.name = "sgd"

@@ -167,7 +167,8 @@ def test_the_learning_rate_of_a_scenario_drops_where_and_as_far_as_it_says(polic
 
 
 def test_every_recipe_that_trains_clips():
-    for policy in RECIPES:
+    """A sketch's server never sees a gradient whose length it could take."""
+    for policy in sorted(set(RECIPES) - {"sketch-fusion"}):
         found = knobs(policy)
         server = getattr(found.aggregator, "optimizer", found.aggregator)
         rule = found.local.optimizer if isinstance(found.local, LocalSteps) else server
