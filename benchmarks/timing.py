@@ -1,0 +1,78 @@
+"""How things are measured: one core, one thread, side by side, medians."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+REPEATS = 7
+
+Row = tuple[str, str]
+"""What was measured, and the figure."""
+
+
+def elapsed_s(action: Callable[[], object]) -> float:
+    """Return the time of one call."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def interleaved_s(actions: Mapping[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, list[float]]:
+    """Return the times of every action: all in turn, again and again, so that a noisy neighbour strikes all alike."""
+    for action in actions.values():
+        action()
+    turns = [{name: elapsed_s(action) for name, action in actions.items()} for _ in range(repeats)]
+    return {name: [turn[name] for turn in turns] for name in actions}
+
+
+def median_s(action: Callable[[], object]) -> float:
+    """Return the median time of some repeats after one warm-up."""
+    return statistics.median(interleaved_s({"": action})[""])
+
+
+def ratio(times_s: list[float], base_s: list[float]) -> float:
+    """Return the median of what one took over what another took in the same turn."""
+    return statistics.median(time_s / base for time_s, base in zip(times_s, base_s, strict=True))
+
+
+class Square:
+    """A large square product: what sgemm reaches on this core."""
+
+    def __init__(self, size: int = 1024) -> None:
+        self.flops = 2 * size**3
+        self._a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+        self._out = np.empty_like(self._a)
+
+    def __call__(self) -> None:
+        """Do it once."""
+        np.matmul(self._a, self._a, out=self._out)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Stay on one core, where the system can be asked to: libraries that start threads then start one."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def processor() -> str:
+    """Return the name of the processor, as far as the system tells it."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text(encoding="utf-8").splitlines() if described.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
