@@ -39,7 +39,7 @@ class Tensor(NamedTuple):
     @property
     def stop(self) -> int:
         """One past its last entry."""
-        return self.start + int(np.prod(self.shape))
+        return self.start + math.prod(self.shape)
 
 
 Row = tuple[str, tuple[int, ...], str, float, int, float]
@@ -73,10 +73,13 @@ class FlatModel(ABC):
 
     tensors   in the order of the flat vector, without gaps
     dtype     of the arithmetic; float64 is the reference
+    size      P, the number of parameters
     """
 
     def __init__(self, tensors: tuple[Tensor, ...], dtype: Any) -> None:
         self.tensors = tensors
+        self.size = tensors[-1].stop
+        self._spans = tuple((tensor.name, slice(tensor.start, tensor.stop), tensor.shape) for tensor in tensors)
         self._work = Workspace(dtype)
 
     @abstractmethod
@@ -91,11 +94,6 @@ class FlatModel(ABC):
     def shapes(self) -> Shapes:
         """Shapes of all tensors, in order."""
         return tuple(tensor.shape for tensor in self.tensors)
-
-    @property
-    def size(self) -> int:
-        """P, the number of parameters."""
-        return self.tensors[-1].stop
 
     def groups(self, block: int | None = None) -> tuple[Group, ...]:
         """Return the parameters as consecutive groups: large tensors cut, those of `runs` joined.
@@ -113,7 +111,7 @@ class FlatModel(ABC):
     def views(self, matrix: Array) -> Views:
         """Return the tensors of [C, P] rows by name, each [C, *shape]; nothing is copied."""
         rows = matrix.shape[0]
-        return {t.name: matrix[:, t.start:t.stop].reshape((rows, *t.shape)) for t in self.tensors}
+        return {name: matrix[:, span].reshape((rows, *shape)) for name, span, shape in self._spans}
 
     def initial(self, rng: Generator) -> Vector:
         """Draw initial parameters, float32 [P]: normal, each tensor with its `spread`."""

@@ -116,9 +116,9 @@ class Classifier(FlatModel):
 
     def _bend(self, x: Array, p: Views, name: str) -> tuple[Array, Array]:
         """Return max(W x + b, 0) and its slope."""
-        shape = (*x.shape[:2], p[name + ".weight"].shape[1])
-        y, slope = self._work(name + ".y", shape), self._work(name + ".slope", shape)
-        layers.relu(layers.linear(x, p, name, y), slope, self._work)
+        y = layers.linear(x, p, name, self._work)
+        slope = self._work(name + ".slope", y.shape)
+        layers.relu(y, slope, self._work)
         return y, slope
 
     def _convolve(self, images: Array, p: Views, name: str) -> tuple[Array, Bent]:
