@@ -80,19 +80,20 @@ class Cohort:
     def _evaluate(self, jobs: list[Job]) -> None:
         workers = [job.worker for job in jobs]
         taken = 0
+        buffer: Vector | None = None  # each step's gradients may overwrite those of the one before
         losses: list[NDArray[np.float64]] = []
         prints = [0] * len(jobs)
 
         def gradient(parameters: Vector) -> tuple[Vector, NDArray[np.float64]]:
-            nonlocal taken
+            nonlocal taken, buffer
             batch = self._task.batches(workers, [job.first_step + taken for job in jobs])
             taken += 1
-            found, loss = self._task.gradient(parameters, batch)
+            buffer, loss = self._task.gradient(parameters, batch, buffer)
             losses.append(loss)
             for row in range(len(jobs)):
                 for field in batch:  # a batch is a tuple of stacks, a row a worker
                     prints[row] = zlib.crc32(np.ascontiguousarray(field[row]).data, prints[row])
-            return found, loss
+            return buffer, loss
 
         anchor = jobs[0].anchor
         if any(job.anchor is not anchor for job in jobs):

@@ -205,8 +205,12 @@ class SGD:
             np.multiply(state.velocity, self.momentum, out=velocity)
             velocity += share * gradient
             gradient = gradient + self.momentum * velocity if self.nesterov else velocity
-        rate = np.asarray(learning_rate, parameters.dtype)[..., None]
-        return parameters - rate * gradient, SGDState(state.steps + 1, velocity)
+        after = np.empty(gradient.shape, parameters.dtype)
+        scratch = np.empty(min(BLOCK, after.shape[-1]), parameters.dtype)
+        for block in blocks(learning_rate, state.steps, [parameters, gradient, after]):
+            x, slope, result = block.parts
+            np.subtract(x, np.multiply(slope, block.rate, out=scratch[:x.size]), out=result)
+        return after, SGDState(state.steps + 1, velocity)
 
     def restore(self, arrays: tuple[Array, ...]) -> SGDState:
         """Turn a plain tuple of arrays back into a state."""

@@ -27,8 +27,8 @@ class Counting:
         self.calls.append(tuple(workers))
         return self.task.batches(workers, steps)
 
-    def gradient(self, parameters, batch):
-        return self.task.gradient(parameters, batch)
+    def gradient(self, parameters, batch, out=None):
+        return self.task.gradient(parameters, batch, out)
 
 
 def started(task, local, chunk, steps=1, anchors=None):
