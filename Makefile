@@ -31,8 +31,9 @@ test: lint  ## the whole test suite
 test-all: lint  ## the suite and everything marked slow
 	$(BIN)/python -m pytest -m ""
 
-bench: $(VENV)/.test  ## the benchmarks; writes benchmarks/results.md
-	$(BIN)/python -m benchmarks
+BENCH_PYTHON ?= $(BIN)/python
+bench: $(if $(filter $(BIN)/python,$(BENCH_PYTHON)),$(VENV)/.test)  ## the benchmarks; writes benchmarks/results.md; BENCH_PYTHON=... with PyTorch, JAX
+	$(BENCH_PYTHON) -m benchmarks
 
 clean:           ## remove the environment and what was computed
 	rm -rf $(VENV) results build *.egg-info

@@ -1,6 +1,8 @@
-"""`make bench`: measure, print, and write benchmarks/results.md.
+"""`make bench`: measure, print, and write benchmarks/results.md.  `python -m benchmarks learning fedavg`: only these.
 
-Ratios within one run count; absolute times belong to the machine they were taken on.
+Ratios within one run count; absolute times belong to the machine they were taken on.  Peers (PyTorch, JAX, pfl, Flower)
+are measured where they are installed: `make bench BENCH_PYTHON=python` with a Python that has them and acesim's
+requirements.
 """
 
 from __future__ import annotations
@@ -9,28 +11,33 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("OPENBLAS_CORETYPE", None)  # as fast as the processor allows, for numpy as for its peers
 
 import platform
-import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from acesim import scenario, study
+<<<<<<< HEAD
 from acesim.compressors import Budget, Dense, ErrorFeedback, Grouped, Lattice, TopK, Uniform
+=======
+>>>>>>> 7a4e027 (Benchmarks by part, larger proxies, and where the time of a run goes)
 from acesim.engine.agenda import Agenda
-from acesim.learning import tasks
 from acesim.network import topology
 from acesim.network.flows import Flows
+from benchmarks.compressors import compressor_rows, optimizer_rows
+from benchmarks.fedavg import fedavg_rows
+from benchmarks.learning import gradient_rows, large_rows, task_rows
 from benchmarks.memory import memory_rows
+from benchmarks.profile import profile_rows
+from benchmarks.timing import REPEATS, Row, median_s, processor
 
-REPEATS = 7
 
-
+<<<<<<< HEAD
 def median_s(action: Callable[[], object]) -> float:
     """Return the median time of some repeats after one warm-up."""
     action()
@@ -91,6 +98,9 @@ def compressor_rows(rows: list[tuple[str, str]]) -> None:
 
 
 def agenda_row(rows: list[tuple[str, str]]) -> None:
+=======
+def agenda_row(rows: list[Row]) -> None:
+>>>>>>> 7a4e027 (Benchmarks by part, larger proxies, and where the time of a run goes)
     """Bare events through the explicit agenda."""
     def play() -> None:
         agenda = Agenda(lambda action, arguments: agenda.at(agenda.now_s + 1, "x", arguments[0] - 1)
@@ -100,7 +110,7 @@ def agenda_row(rows: list[tuple[str, str]]) -> None:
     rows.append(("agenda, bare events", f"{20_000 / median_s(play) / 1e3:.0f} k/s"))
 
 
-def flow_rows(rows: list[tuple[str, str]]) -> None:
+def flow_rows(rows: list[Row]) -> None:
     """A barrier round of 80 dense uploads of the nominal 350M model over shared links."""
     world = scenario.load("table1")
     built = topology.build(world.workers, world.network, 0)
@@ -115,7 +125,7 @@ def flow_rows(rows: list[tuple[str, str]]) -> None:
     rows.append(("80 uploads of 1.42 GB over shared links, start to last finish", f"{median_s(play) * 1e3:.1f} ms"))
 
 
-def run_rows(rows: list[tuple[str, str]]) -> None:
+def run_rows(rows: list[Row]) -> None:
     """Whole runs of one epoch, wall time and its ratio to FullSync."""
     base_s = None
     for label in ("full-sync", "top-k ratio=0.3", "fedavg", "ace-sync"):
@@ -130,18 +140,36 @@ def run_rows(rows: list[tuple[str, str]]) -> None:
                      f"peak {(peak or 0) / 1e6:.0f} MB"))
 
 
-def main() -> None:
-    """Measure everything and write the table."""
-    rows: list[tuple[str, str]] = []
-    for part in (gradient_rows, compressor_rows, agenda_row, flow_rows, run_rows, memory_rows):
-        part(rows)
-    lines = ["# Benchmarks", "", f"Python {platform.python_version()}, numpy {np.__version__}, {os.cpu_count()} cores, "
-             f"one BLAS thread, medians of {REPEATS}. Written by `make bench`.", "", "| what | measured |", "|---|---|"]
-    lines += [f"| {what} | {figure} |" for what, figure in rows]
-    text = "\n".join(lines) + "\n"
-    Path(__file__).with_name("results.md").write_text(text, encoding="utf-8")
+PARTS = {
+    "learning": (gradient_rows, large_rows, task_rows),
+    "fedavg": (fedavg_rows,),
+    "compressors": (compressor_rows, optimizer_rows),
+    "agenda": (agenda_row,),
+    "flows": (flow_rows,),
+    "runs": (run_rows,),
+    "profile": (profile_rows,),
+    "memory": (memory_rows,),
+}
+
+
+def machine() -> str:
+    """Return the line that says where the figures were taken."""
+    return (f"Python {platform.python_version()}, numpy {np.__version__}, {processor()}, {os.cpu_count()} cores, one "
+            f"BLAS thread, medians of {REPEATS} (gradients of 5). Written by `make bench`.")
+
+
+def main(names: list[str]) -> None:
+    """Measure some parts and print them; all of them are written down."""
+    rows: list[Row] = []
+    for name in names or PARTS:
+        for part in PARTS[name]:
+            part(rows)
+    lines = ["# Benchmarks", "", machine(), "", "| what | measured |", "|---|---|"]
+    text = "\n".join(lines + [f"| {what} | {figure} |" for what, figure in rows]) + "\n"
+    if not names:
+        Path(__file__).with_name("results.md").write_text(text, encoding="utf-8")
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,6 +1,6 @@
 """FedAvg, 80 workers x 5 local steps, an MLP of 101 770 parameters, 20 rounds: acesim and those who do the same.
 
-Each way is a process of its own on its own data; one after the other, each twice, the better of the two medians counts.
+Each way is a process of its own; all in turn, twice; the better of the two medians counts.  Flower plays five rounds.
 Flower and pfl may live in environments of their own: BENCH_PFL and BENCH_FLOWER name the Python to run them with.
 """
 
@@ -26,19 +26,21 @@ PEERS = (("acesim, learning core", "acesim_mlp", "numpy", ""), ("PyTorch loop", 
 TURNS, LIMIT_S = 2, 600
 
 
-def measured(module: str, needs: str, variable: str) -> list[dict[str, Any]]:
-    """Return what a peer told in each turn; nothing where it is not installed."""
+def installed(needs: str, variable: str) -> str | None:
+    """Return the Python that can run a peer, if there is one."""
     python = os.environ.get(variable, sys.executable)
-    if subprocess.run([python, "-c", f"import {needs}"], cwd=ROOT, capture_output=True, check=False).returncode:
-        return []
-    told = []
-    for _ in range(TURNS):
-        done = subprocess.run([python, "-m", f"benchmarks.peers.{module}"], cwd=ROOT, capture_output=True, text=True,
-                              check=False, timeout=LIMIT_S)
-        if done.returncode:
-            raise RuntimeError(f"benchmarks.peers.{module}: {done.stderr[-2000:]}")
-        told.append(json.loads([line for line in done.stdout.splitlines() if line.startswith('{"round_s"')][-1]))
-    return told
+    tried = subprocess.run([python, "-c", f"import {needs}"], cwd=ROOT, capture_output=True, check=False)
+    return None if tried.returncode else python
+
+
+def measured(module: str, python: str) -> dict[str, Any]:
+    """Return what a peer tells."""
+    done = subprocess.run([python, "-m", f"benchmarks.peers.{module}"], cwd=ROOT, capture_output=True, text=True,
+                          check=False, timeout=LIMIT_S)
+    if done.returncode:
+        raise RuntimeError(f"benchmarks.peers.{module}: {done.stderr[-2000:]}")
+    last = [line for line in done.stdout.splitlines() if line.startswith('{"round_s"')][-1]
+    return dict(json.loads(last))
 
 
 def engine_s() -> float:
@@ -57,14 +59,16 @@ def engine_s() -> float:
 
 def fedavg_rows(rows: list[Row]) -> None:
     """One row a way, the ratio to acesim's learning core, and a row for the whole simulator."""
-    base_s = None
-    for name, module, needs, variable in PEERS:
-        told = measured(module, needs, variable)
-        if not told:
+    pythons = {module: installed(needs, variable) for _, module, needs, variable in PEERS}
+    told = [{module: measured(module, python) for module, python in pythons.items() if python} for _ in range(TURNS)]
+    base_s = min(turn["acesim_mlp"]["round_s"] for turn in told)
+    for name, module, *_ in PEERS:
+        if pythons[module] is None:
             rows.append((f"FedAvg round, {name}", "not installed here: not measured"))
             continue
-        best = min(told, key=lambda turn: turn["round_s"])
-        base_s = base_s or best["round_s"]
-        rows.append((f"FedAvg round, {name}", f"{best['round_s'] * 1e3:.0f} ms, {best['round_s'] / base_s:.2f} x acesim's, "
+        best = min((turn[module] for turn in told), key=lambda found: found["round_s"])
+        rows.append((f"FedAvg round, {name}",
+                     f"{best['round_s'] * 1e3:.0f} ms, {best['round_s'] / base_s:.2f} x acesim's, "
                      f"peak {best['peak_bytes'] / 1e6:.0f} MB, ends at {best['nats']:.2f} nats"))
-    rows.append(("FedAvg round, acesim, a whole simulated run", f"{engine_s() * 1e3:.0f} ms with set-up, events and files"))
+    rows.append(("FedAvg round, acesim, a whole simulated run",
+                 f"{engine_s() * 1e3:.0f} ms with set-up, events and files"))

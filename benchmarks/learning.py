@@ -23,11 +23,11 @@ from acesim.scenario.tasks import TransformerSpec
 from benchmarks.timing import Row, Square, interleaved_s, median_s, one_core, ratio
 
 PEERS = {"torch": "benchmarks.peers.torch_transformer", "jax": "benchmarks.peers.jax_transformer"}
-WORKERS, REPEATS, AGREE = 80, 5, 1e-4
+REPEATS, AGREE = 5, 1e-4
 
 
 class Shape(NamedTuple):
-    """What is trained: a Transformer of two layers, and the sequences of a worker's batch."""
+    """What is trained: a Transformer, the sequences of a worker's batch, and by how many workers."""
 
     name: str
     width: int
@@ -35,24 +35,27 @@ class Shape(NamedTuple):
     positions: int
     vocabulary: int
     batch: int
+    layers: int = 2
+    workers: int = 80
 
 
 SHAPES = (Shape("design page", 64, 4, 32, 256, 4), Shape("wide", 128, 4, 64, 256, 4),
           Shape("quickstart", 32, 2, 32, 96, 1), Shape("table1", 48, 3, 32, 96, 1))
+LARGE = (Shape("1 M parameters", 192, 6, 32, 256, 4, workers=16), Shape("10 M parameters", 512, 8, 32, 256, 4, 3, 8))
 
 
 class Problem:
     """Random parameters and batches of all workers at one shape."""
 
-    def __init__(self, shape: Shape, workers: int = WORKERS) -> None:
-        self.spec = TransformerSpec(d_model=shape.width, heads=shape.heads, context=shape.positions,
-                                    vocabulary=shape.vocabulary)
-        self.workers, self.model = workers, Transformer(self.spec)
+    def __init__(self, shape: Shape) -> None:
+        self.spec = TransformerSpec(layers=shape.layers, d_model=shape.width, heads=shape.heads,
+                                    context=shape.positions, vocabulary=shape.vocabulary)
+        self.workers, self.model = shape.workers, Transformer(self.spec)
         rng = np.random.default_rng(0)
         self.shared = self.model.initial(rng)
-        spread = np.float32(0.01) * rng.standard_normal((workers, self.model.size), dtype=np.float32)
+        spread = np.float32(0.01) * rng.standard_normal((self.workers, self.model.size), dtype=np.float32)
         self.diverged = self.shared + spread
-        size = (workers, shape.batch, shape.positions)
+        size = (self.workers, shape.batch, shape.positions)
         self.tokens, self.targets = rng.integers(shape.vocabulary, size=size), rng.integers(shape.vocabulary, size=size)
         self._out = np.empty_like(self.diverged)
         self.flops = flops(self.spec, shape.batch * shape.positions, shape.vocabulary)
@@ -109,14 +112,23 @@ def gradient_rows(rows: list[Row]) -> None:
                 rows += compared(shape, problem, stacked, modules)
 
 
+def large_rows(rows: list[Row]) -> None:
+    """Larger models, fewer workers, each with its own parameters."""
+    with one_core():
+        modules, _ = peers()
+        for shape in LARGE:
+            rows += compared(shape, Problem(shape), True, modules)
+
+
 def compared(shape: Shape, problem: Problem, stacked: bool, modules: list[ModuleType]) -> list[Row]:
     """Return a row for acesim and one for every peer's way."""
     square = Square()
     times = interleaved_s({"sgemm": square, **competitors(problem, stacked, modules)}, REPEATS)
-    ideal_s = [time_s * problem.flops * WORKERS / square.flops for time_s in times.pop("sgemm")]
-    label = f"{shape.name} (d{shape.width} T{shape.positions} B{shape.batch}), {'diverged' if stacked else 'shared'}"
+    ideal_s = [time_s * problem.flops * shape.workers / square.flops for time_s in times.pop("sgemm")]
+    size = f"d{shape.width} T{shape.positions} B{shape.batch}, {problem.model.size} parameters"
+    label = f"{shape.name} ({size}), {'diverged' if stacked else 'shared'}"
     own = times.pop("acesim")
-    each_us = {name: statistics.median(spans) / WORKERS * 1e6 for name, spans in {"": own, **times}.items()}
+    each_us = {name: statistics.median(spans) / shape.workers * 1e6 for name, spans in {"": own, **times}.items()}
     rows = [(f"gradient, {label}", f"{each_us['']:.0f} us a worker-step, {ratio(ideal_s, own):.0%} of sgemm")]
     rows += [(f"... {name}", f"{each_us[name]:.0f} us, {ratio(spans, own):.2f} x acesim's")
              for name, spans in times.items()]
@@ -125,6 +137,7 @@ def compared(shape: Shape, problem: Problem, stacked: bool, modules: list[Module
 
 def task_rows(rows: list[Row]) -> None:
     """Gradients and evaluation of the shipped scenarios, their batches and 80 workers."""
+    workers = 80
     for name in ("quickstart", "table1"):
         world = scenario.load(name)
         tiers = [group.tier for group in world.workers for _ in range(group.count)]
@@ -132,10 +145,10 @@ def task_rows(rows: list[Row]) -> None:
         model = task.initial(0)
 
         def gradients(task: Any = task, model: Any = model) -> None:
-            for start in range(0, WORKERS, 8):
+            for start in range(0, workers, 8):
                 task.gradient(model, task.batches(range(start, start + 8), [0] * 8))
 
         rows.append((f"batches and gradients, {name} ({task.size} parameters)",
-                     f"{median_s(gradients) / WORKERS * 1e6:.0f} us a worker-step"))
+                     f"{median_s(gradients) / workers * 1e6:.0f} us a worker-step"))
         rows.append((f"evaluation, {name}, {world.task.scored_characters} characters",
                      f"{median_s(partial(task.evaluate, model)) * 1e3:.0f} ms"))

@@ -205,8 +205,8 @@ class SGD:
             np.multiply(state.velocity, self.momentum, out=velocity)
             velocity += share * gradient
             gradient = gradient + self.momentum * velocity if self.nesterov else velocity
-        after = np.empty(gradient.shape, parameters.dtype)
-        scratch = np.empty(min(BLOCK, after.shape[-1]), parameters.dtype)
+        after: Array = np.empty(gradient.shape, parameters.dtype)
+        scratch = np.empty(min(BLOCK, gradient.shape[-1]), parameters.dtype)
         for block in blocks(learning_rate, state.steps, [parameters, gradient, after]):
             x, slope, result = block.parts
             np.subtract(x, np.multiply(slope, block.rate, out=scratch[:x.size]), out=result)

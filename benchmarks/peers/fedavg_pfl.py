@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -28,11 +29,11 @@ class Trained(torch.nn.Module):
         super().__init__()
         self.network = network()
 
-    def loss(self, inputs: Any, labels: Any, eval: bool = False) -> Any:  # noqa: A002 - pfl's own name
+    def loss(self, inputs: Any, labels: Any, eval: bool = False) -> Any:
         """Return the mean cross-entropy."""
         return torch.nn.functional.cross_entropy(self.network(torch.as_tensor(inputs)), torch.as_tensor(labels))
 
-    def metrics(self, inputs: Any, labels: Any, eval: bool = True) -> dict[str, Any]:  # noqa: A002
+    def metrics(self, inputs: Any, labels: Any, eval: bool = True) -> dict[str, Any]:
         """Return nothing: evaluation is not timed."""
         return {}
 
@@ -64,7 +65,7 @@ def main() -> None:
         NNTrainHyperParams(local_batch_size=BATCH, local_num_epochs=None, local_learning_rate=RATE,
                            local_num_steps=STEPS),
         NNEvalHyperParams(local_batch_size=None), [clock])
-    spans_s = [end - start for start, end in zip(clock.ends_s, clock.ends_s[1:], strict=False)]
+    spans_s = [end - start for start, end in pairwise(clock.ends_s)]
     told(spans_s, mean_nats(module.network, inputs, labels))
 
 
