@@ -6,45 +6,63 @@ Solutions go with arrivals and departures, not with the steps of traces:
 1. A link that its flows cannot fill, whatever the others do, couples nobody.
 2. A flow coupled to nobody moves over the lowest trace of its route: closed form.
 3. Flows coupled by links that could bind are a group.  While its members stay the same, a whole block of
-   steps is solved at once, up to the first completion.
-4. An arrival or a departure solves anew only the groups it touches.
+   steps is solved at once, up to the first completion, and whole periods are skipped by division.
+4. An arrival or a departure solves anew only the groups it touches, and all those of one instant cost one
+   solution, when it is asked for.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.network.groups import DONE, Alone, Group, together
+from acesim.network.groups import DONE, Group, stuck, together
+from acesim.network.loads import NEARLY, Loads
+from acesim.network.nested import Member, Nested
+from acesim.network.nesting import heights
 from acesim.network.routes import Route, RouteTable
-from acesim.network.terms import EQUAL, Terms, limited, restrict
+from acesim.network.terms import EQUAL, Terms, limited
 from acesim.network.traces import Capacity, Trace
 from acesim.scenario.errors import LedgerError, TraceError
 
-NEARLY = 1e-12
-"""Links filled to within this relative margin do not bind."""
 CLOCK_ROUNDINGS = 1000
 """How many times the clock may have been rounded while a flow was under way."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Flow:
-    """A transfer: what was left of it, and what it had moved, when its group was formed."""
+    """A transfer.
+
+    left      bytes to move at since_s; in a group, when it was formed
+    alone     what it moves over while it is coupled to nobody
+    ticket    of its entry among the completions that are due
+    """
 
     key: int
     nbytes: float
     route: Route
     row: int
     terms: Terms
-    maximum: float
     left: float
-    moved: float = 0.0
+    since_s: float
+    alone: Capacity | None = None
     group: Group | None = None
+    ticket: int = -1
+
+    @property
+    def done(self) -> Sequence[int]:
+        """The keys that finish when it does."""
+        return (self.key,)
+
+    def moved(self, time_s: float) -> float:
+        """Return what it has moved over its own capacity."""
+        return self.alone.moved_bytes(self.since_s, time_s) if self.alone else 0.0
 
 
 class Flows:
@@ -66,17 +84,17 @@ class Flows:
     def __init__(self, links: Sequence[Capacity]) -> None:
         self.clock_s = 0.0
         self._table = RouteTable(links)
-        self._link_rows = [self._table.row((link,)) for link in range(len(links))]
+        self._loads = Loads(self._table)
         self._limits = {number: link for number, link in enumerate(links)
                         if isinstance(link, Trace) and link.limit_s < math.inf}
         self._flows: dict[int, _Flow] = {}
-        self._members: list[dict[int, None]] = [{} for _ in links]
-        self._binds = [False] * len(links)
-        self._touched: dict[int, None] = {}
-        self._loose: dict[int, None] = {}  # flows without a group
-        self._ends: list[tuple[float, int, Group]] = []  # a heap; dissolved groups stay until they come up
+        self._loose: dict[int, None] = {}  # flows that are neither alone nor in a group
+        self._owners: dict[int, Nested] = {}  # of links that bind
+        self._unsolved: dict[int, Nested] = {}  # by number
+        self._ends: list[tuple[float, int, _Flow | Group]] = []  # a heap; what is no longer true stays until it comes up
+        self._tickets = 0
         self._groups = 0
-        self._moved = np.zeros(len(links))
+        self._moved = [0.0] * len(links)
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -109,19 +127,16 @@ class Flows:
             raise ValueError(f"flow {key} has weight {terms.weight}: must be finite and > 0")
         row = self._table.row(route)
         self.tick(time_s)
-        self._flows[key] = _Flow(key, float(nbytes), route, row, terms, terms.of(self._table.maximum[row]),
-                                 float(nbytes))
+        flow = self._flows[key] = _Flow(key, float(nbytes), route, row, terms, float(nbytes), time_s)
         self._loose[key] = None
-        for link in route:
-            self._members[link][key] = None
-            self._touched[link] = None
+        self._loads.enter(flow)
 
     def cancel(self, key: int, time_s: float) -> float:
         """End a transfer before its time; return the bytes it has moved."""
         self.tick(time_s)
-        self._loosen(key)
-        moved = self._flows[key].moved
-        self._remove(key)
+        flow = self._flows[key]
+        moved = flow.nbytes - self.remaining(key)
+        self._drop(flow, moved)
         return moved
 
     def advance(self, time_s: float) -> list[int]:
@@ -129,20 +144,22 @@ class Flows:
         if time_s < self.clock_s:
             raise ValueError(f"advance to {time_s} s from {self.clock_s} s: the clock never runs back")
         finished: list[tuple[float, int]] = []
-        while (end_s := self.next_finish()) <= time_s:
+        self._settle()
+        while (end_s := self._due_s()) <= time_s:
             self._set_clock(max(end_s, self.clock_s))
-            for key in self._ends[0][2].done:
+            for key in heapq.heappop(self._ends)[2].done:
                 finished.append((end_s, key))
-                self._complete(key)
+                self._complete(self._flows[key])
+            if self.clock_s < time_s:  # else what is left goes on beyond this moment, and need not be solved yet
+                self._settle()
         self._set_clock(time_s)
-        return [key for _, key in sorted(finished)]
+        finished.sort()
+        return [key for _, key in finished]
 
     def next_finish(self) -> float:
         """Return when the next of the present transfers ends; inf if there is none."""
         self._settle()
-        while self._ends and not self._ends[0][2].alive:
-            heapq.heappop(self._ends)
-        return self._ends[0][0] if self._ends else math.inf
+        return self._due_s()
 
     @property
     def binding(self) -> set[int]:
@@ -153,14 +170,18 @@ class Flows:
     def remaining(self, key: int) -> float:
         """Return the bytes a transfer has still to move."""
         flow = self._flows[key]
-        return max(flow.left - self._moved_since(flow), 0.0)
+        if flow.group is None:
+            return max(flow.left - flow.moved(self.clock_s), 0.0)
+        return max(float(flow.group.left(self.clock_s)[bisect_left(flow.group.keys, key)]), 0.0)
 
     def rate(self, key: int) -> float:
         """Return the present rate of a transfer in bytes per second."""
         self._settle()
-        group = self._flows[key].group
-        assert group is not None
-        return float(group.rates(self.clock_s)[group.keys.index(key)])
+        flow = self._flows[key]
+        if flow.group is not None:
+            return flow.group.rate(key, self.clock_s)
+        assert flow.alone is not None
+        return float(flow.alone.rate(np.array([self.clock_s]))[0])
 
     def mean(self, route: Route) -> float:
         """Return what a route carries on average; raises as `start` does where it is none."""
@@ -172,9 +193,9 @@ class Flows:
 
         That the rates of every finished flow add up to its bytes was checked when it ended.
         """
-        moved = self._moved.copy()
-        for flow in self._flows.values():
-            moved[list(flow.route)] += flow.moved + self._moved_since(flow)
+        moved = np.array(self._moved)
+        for key, flow in self._flows.items():
+            moved[list(flow.route)] += flow.nbytes - self.remaining(key)
         return moved
 
     # ---------------------------------------------------------------------------------- the clock
@@ -190,141 +211,189 @@ class Flows:
 
     def _set_clock(self, time_s: float) -> None:
         for number, link in self._limits.items():
-            if time_s > link.limit_s * (1 + NEARLY) and self._members[number]:
+            if time_s > link.limit_s * (1 + NEARLY) and self._loads.members[number]:
                 raise TraceError(link.source, None,
                                  f"ends after {link.limit_s:g} s, but a transfer is still under way: give a "
                                  f"longer trace, or write end: loop or end: hold")
         self.clock_s = time_s
 
-    # ---------------------------------------------------------------------------------- flows and groups
+    # ---------------------------------------------------------------------------------- ends
 
-    def _moved_since(self, flow: _Flow) -> float:
-        """Return what a flow has moved since its group was formed."""
-        if flow.group is None:
-            return 0.0
-        return float(flow.group.moved(self.clock_s)[flow.group.keys.index(flow.key)])
+    def _due_s(self) -> float:
+        """Return when the next completion that is known is due."""
+        ends = self._ends
+        while ends and ends[0][2].ticket != ends[0][1]:
+            heapq.heappop(ends)
+        return ends[0][0] if ends else math.inf
 
-    def _loosen(self, key: int) -> None:
-        """Dissolve the group of a flow at the present moment."""
-        group = self._flows[key].group
-        if group is None:
-            return
-        group.alive = False
-        for member, moved in zip(group.keys, np.asarray(group.moved(self.clock_s)).tolist(), strict=True):
-            flow = self._flows[member]
-            flow.moved += moved
-            flow.left -= moved
-            flow.group = None
-            self._loose[member] = None
+    def _enter(self, finish_s: float, what: _Flow | Group) -> None:
+        """Enter a completion."""
+        what.ticket = self._tickets
+        heapq.heappush(self._ends, (finish_s, self._tickets, what))
+        self._tickets += 1
 
-    def _complete(self, key: int) -> None:
+    def _complete(self, flow: _Flow) -> None:
         """Let a flow end: the integral of its rates must be its bytes, but for roundings of the clock."""
-        self._loosen(key)
-        flow = self._flows[key]
+        group = flow.group
+        if group is None:
+            left = flow.left - flow.moved(self.clock_s)
+        else:
+            left = float(group.left(self.clock_s)[bisect_left(group.keys, flow.key)])
         noise_bytes = CLOCK_ROUNDINGS * math.ulp(self.clock_s) * self._table.maximum[flow.row]
-        if abs(flow.left) > 10 * DONE * flow.nbytes + noise_bytes:
-            raise LedgerError(f"flow {key}: moved {flow.moved!r} of {flow.nbytes!r} bytes when it ended at "
-                              f"{self.clock_s!r} s; this is a fault of acesim")
-        flow.moved = flow.nbytes  # so that roundings of the clock do not add up over millions of messages
-        self._remove(key)
+        if abs(left) > 10 * DONE * flow.nbytes + noise_bytes:
+            raise LedgerError(f"flow {flow.key}: moved {flow.nbytes - left!r} of {flow.nbytes!r} bytes when it ended "
+                              f"at {self.clock_s!r} s; this is a fault of acesim")
+        self._drop(flow, flow.nbytes)  # so that roundings of the clock do not add up over millions of messages
 
-    def _remove(self, key: int) -> None:
-        """Forget a flow that has no group."""
-        flow = self._flows.pop(key)
-        del self._loose[key]
+    def _drop(self, flow: _Flow, moved: float) -> None:
+        """Forget a flow."""
+        group = flow.group
+        if isinstance(group, Nested):
+            group.stand_at(self.clock_s)
+            group.remove(flow.key)
+            group.ticket, group.alive = -1, bool(group.keys)
+            self._unsolved[group.number] = group
+        elif group is not None:
+            self._loosen(flow)
+        self._loose.pop(flow.key, None)
+        flow.ticket = -1
+        del self._flows[flow.key]
+        self._loads.leave(flow)
         for link in flow.route:
-            del self._members[link][key]
-            self._touched[link] = None
-            self._moved[link] += flow.moved
+            self._moved[link] += moved
+
+    # ---------------------------------------------------------------------------------- who is coupled to whom
 
     def _settle(self) -> None:
         """Find which links couple their flows now, and solve the groups that have changed."""
-        if not self._touched:
+        while self._loads.touched:
+            for link in self._loads.changed():
+                if not self._still_coupled(link):
+                    for flow in list(self._loads.members[link].values()):
+                        self._loosen(flow)
+        if self._loose:
+            self._gather()
+        if self._unsolved:
+            for number in sorted(self._unsolved):
+                if self._unsolved[number].alive:
+                    self._solve(self._unsolved[number])
+            self._unsolved = {}
+
+    def _solve(self, group: Nested) -> None:
+        group.solve()
+        self._enter(group.finish_s, group)
+
+    def _still_coupled(self, link: int) -> bool:
+        """Keep a link that no longer binds in its group if the link around it does: all stay coupled anyway."""
+        owner = self._owners.get(link)
+        if self._loads.binds[link] or owner is None or not owner.alive:
+            return False
+        outer = owner.around(link)
+        self._loads.binds[link] = outer >= 0 and self._loads.binds[outer]
+        return self._loads.binds[link]
+
+    def _loosen(self, flow: _Flow) -> None:
+        """Take a flow out of what it is in, at the present moment; its group is dissolved."""
+        if flow.group is None:
+            flow.left -= flow.moved(self.clock_s)
+            self._set_loose(flow)
             return
-        for link in self._touched:
-            was, self._binds[link] = self._binds[link], self._could_bind(link)
-            if was or self._binds[link]:
-                for key in self._members[link]:
-                    self._loosen(key)
-        self._touched = {}
-        for key in sorted(self._loose):
-            if self._flows[key].group is None:
-                self._form_group(key)
-        self._loose = {}
+        group = flow.group
+        group.alive, group.ticket = False, -1
+        if isinstance(group, Nested):
+            self._loads.touched.update((link, None) for link in group.links if self._loads.binds[link])
+        for key, left in zip(group.keys, group.left(self.clock_s).tolist(), strict=True):
+            member = self._flows[key]
+            member.left, member.group = left, None
+            self._set_loose(member)
+
+    def _set_loose(self, flow: _Flow) -> None:
+        flow.since_s, flow.alone, flow.ticket = self.clock_s, None, -1
+        self._loose[flow.key] = None
+
+    def _gather(self) -> None:
+        """Let every loose flow run alone, join a group that is there, or form one."""
+        while self._loose:  # a group that is dissolved on the way may hold more than is put together again at once
+            loose, self._loose = sorted(self._loose), {}
+            joining: dict[int, list[_Flow]] = {}
+            apart: list[_Flow] = []
+            for key in loose:
+                flow = self._flows[key]
+                links = self._binding(flow)
+                owner = self._owners.get(links[0]) if links else None
+                if flow.group is not None:
+                    continue
+                if not links:
+                    self._run_alone(flow)
+                elif owner is not None and owner.alive and owner.takes(links) and self._table.spelt(flow.row):
+                    joining.setdefault(links[0], []).append(flow)
+                else:
+                    apart.append(flow)
+            for link, flows in joining.items():
+                self._join(self._owners[link], flows)
+            for flow in apart:
+                if flow.group is None:
+                    self._form_group(flow.key)
+
+    def _binding(self, flow: _Flow) -> list[int]:
+        return [link for link in flow.route if self._loads.binds[link]]
+
+    def _run_alone(self, flow: _Flow) -> None:
+        """Let a flow that is coupled to nobody move over the lowest capacity of its route."""
+        flow.alone, flow.since_s = limited(self._table.capacities[flow.row], flow.terms), self.clock_s
+        finish_s = flow.alone.time_to_move(flow.left, self.clock_s, DONE * flow.nbytes)
+        if finish_s == math.inf:
+            raise stuck((flow.key,), self.clock_s)
+        self._enter(finish_s, flow)
+
+    def _join(self, group: Nested, flows: Sequence[_Flow]) -> None:
+        """Let flows join a group."""
+        group.stand_at(self.clock_s)
+        group.admit([self._member(flow) for flow in flows])
+        for flow in flows:
+            flow.group = group
+        group.ticket = -1
+        self._unsolved[group.number] = group
+
+    def _member(self, flow: _Flow) -> Member:
+        return Member(flow.key, flow.row, flow.terms, flow.left, flow.nbytes, self._binding(flow))
 
     def _form_group(self, key: int) -> None:
         """Put a flow and all it is coupled to into one group."""
         keys, links = self._coupled(key)
         flows = [self._flows[each] for each in keys]
+        for flow in flows:
+            if flow.group is not None:
+                self._loosen(flow)
+        members = [self._member(flow) for flow in flows]
+        nesting = heights([member.links for member in members])
+        rows = [*(self._table.row((link,)) for link in links), *(flow.row for flow in flows)]
         group: Group
-        if len(flows) == 1:
-            alone = flows[0]
-            group = Alone(key, limited(self._table.capacities[alone.row], alone.terms), alone.left,
-                          DONE * alone.nbytes, self.clock_s)
+        if nesting is not None and all(self._table.spelt(row) for row in rows):
+            group = self._unsolved[self._groups] = Nested(self._table, nesting, members, self._groups, self.clock_s)
+            self._owners.update(dict.fromkeys(links, group))
         else:
-            place = {each: position for position, each in enumerate(keys)}
-            members = [np.array(sorted(place[each] for each in self._members[link])) for link in links]
-            left, nbytes = np.array([(flow.left, flow.nbytes) for flow in flows]).T
-            group = together(self._table, keys, [flow.row for flow in flows], [flow.terms for flow in flows],
-                             [self._link_rows[link] for link in links], members, left, DONE * nbytes,
-                             self.clock_s)
+            group = self._together(flows, links)
+            self._enter(group.finish_s, group)
         for flow in flows:
             flow.group = group
-        heapq.heappush(self._ends, (group.finish_s, self._groups, group))
         self._groups += 1
+
+    def _together(self, flows: Sequence[_Flow], links: Sequence[int]) -> Group:
+        place = {flow.key: position for position, flow in enumerate(flows)}
+        on_links = [np.array(sorted(place[each] for each in self._loads.members[link])) for link in links]
+        left, nbytes = np.array([(flow.left, flow.nbytes) for flow in flows]).T
+        return together(self._table, list(place), [flow.row for flow in flows], [flow.terms for flow in flows],
+                        [self._table.row((link,)) for link in links], on_links, left, DONE * nbytes, self.clock_s)
 
     def _coupled(self, key: int) -> tuple[list[int], list[int]]:
         """Return (keys, links): the flows that a chain of binding links ties to this one, itself included."""
         keys, links, open_keys = {key}, set(), [key]
         while open_keys:
-            for link in self._flows[open_keys.pop()].route:
-                if self._binds[link] and link not in links:
+            for link in self._binding(self._flows[open_keys.pop()]):
+                if link not in links:
                     links.add(link)
-                    fresh = [other for other in self._members[link] if other not in keys]
+                    fresh = [other for other in self._loads.members[link] if other not in keys]
                     keys.update(fresh)
                     open_keys += fresh
         return sorted(keys), sorted(links)
-
-    # ---------------------------------------------------------------------------------- which links bind
-
-    def _could_bind(self, link: int) -> bool:
-        """Say whether a link's flows could ever fill it; in doubt, yes."""
-        members, table, own = self._members[link], self._table, self._link_rows[link]
-        if len(members) < 2:
-            return False
-        flows = [self._flows[key] for key in members]
-        room = table.minimum[own] * (1 + NEARLY)
-        if sum(flow.maximum for flow in flows) <= room or self._most(link) <= room:
-            return False
-        if sum(flow.terms.of(table.mean[flow.row]) for flow in flows) > table.mean[own]:
-            return True  # on average, so at some moment; in doubt where a limit cuts off peaks
-        rows = [flow.row for flow in flows]
-        steps = table.period_steps([own, *rows])
-        if not steps:
-            return True
-        _, rates = table.sample([own, *rows], 0.0, steps * table.step_s)
-        wanted = restrict(rates[1:], [flow.terms for flow in flows]).sum(axis=0)
-        return bool((wanted > rates[0] * (1 + NEARLY)).any())
-
-    def _most(self, link: int) -> float:
-        """Return a bound on what a link's flows could take, given that they share other links beside it.
-
-        Flows that come over one neighbouring link cannot take more together than it carries.  Only narrower
-        neighbours count: two links must not each be dismissed because of the other.
-        """
-        through: dict[int, float] = {}
-        for key in self._members[link]:
-            flow = self._flows[key]
-            narrowest = min(self._beside(flow.route, link), default=(math.inf, link))[1]
-            through[narrowest] = through.get(narrowest, 0.0) + flow.maximum
-        return sum(total if other == link else min(total, self._widest(other))
-                   for other, total in through.items())
-
-    def _beside(self, route: Route, link: int) -> list[tuple[float, int]]:
-        """Return (capacity, number) of the narrower neighbours of a link on a route; ties go by number."""
-        place = route.index(link)
-        neighbours = [(self._widest(other), other) for other in route[max(place - 1, 0): place + 2]]
-        return [neighbour for neighbour in neighbours if neighbour < (self._widest(link), link)]
-
-    def _widest(self, link: int) -> float:
-        return self._table.maximum[self._link_rows[link]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from acesim.network.filling import max_min, water_level
 from acesim.network.routes import RouteTable
 from acesim.network.terms import Terms, restrict, weights_of
-from acesim.network.traces import LONGEST_STANDSTILL, Capacity
+from acesim.network.traces import LONGEST_STANDSTILL
 from acesim.scenario.errors import TraceError
 
 Bytes = NDArray[np.float64]
@@ -30,44 +31,24 @@ class Group(Protocol):
     keys       of its flows, ascending
     finish_s   of its next completion
     done       the keys that finish then
-    alive      False once an arrival or departure has dissolved it
+    alive      False once it has been dissolved; ticket: of its entry among the completions that are due
     """
 
     keys: Sequence[int]
     finish_s: float
     done: Sequence[int]
     alive: bool
+    ticket: int
 
-    def moved(self, time_s: float) -> Sequence[float] | Bytes:
-        """Return the bytes of each flow since the group was formed."""
+    def left(self, time_s: float) -> Bytes:
+        """Return the bytes each flow has still to move at a moment up to the next completion."""
 
-    def rates(self, time_s: float) -> Sequence[float] | Bytes:
-        """Return the rate of each flow."""
-
-
-class Alone:
-    """A single flow that is coupled to nobody: the lowest capacity of its route is all its own."""
-
-    def __init__(self, key: int, capacity: Capacity, left: float, slack: float, start_s: float) -> None:
-        self.keys: Sequence[int] = (key,)
-        self.done: Sequence[int] = self.keys
-        self.alive = True
-        self.finish_s = capacity.time_to_move(left, start_s, slack)
-        self._capacity, self._start_s = capacity, start_s
-        if math.isinf(self.finish_s):
-            raise _stuck(self.keys, start_s)
-
-    def moved(self, time_s: float) -> Sequence[float]:
-        """Return the bytes of the flow since the group was formed."""
-        return (self._capacity.moved_bytes(self._start_s, time_s),)
-
-    def rates(self, time_s: float) -> Bytes:
-        """Return the rate of the flow."""
-        return self._capacity.rate(np.array([time_s]))
+    def rate(self, key: int, time_s: float) -> float:
+        """Return the rate of a flow."""
 
 
 class Together:
-    """Flows that share links, solved for a block of steps.
+    """Flows that share links of any kind, solved for a block of steps; a change of any flow dissolves it.
 
     edges_s    float64 [S + 1]
     by_step    float64 [F, S], rates
@@ -78,13 +59,13 @@ class Together:
     def __init__(self, keys: Sequence[int], edges_s: NDArray[np.float64], by_step: Bytes, passed: Bytes,
                  left: Bytes, slack: Bytes) -> None:
         self.keys: Sequence[int] = tuple(keys)
-        self.alive = True
-        self._edges_s, self._by_step, self._passed = edges_s, by_step, passed
+        self.alive, self.ticket = True, -1
+        self._edges_s, self._by_step, self._passed, self._left = edges_s, by_step, passed, left
         candidates = np.flatnonzero(passed[:, -1] >= left - slack).tolist()
         ends = {flow: self._end(flow, left, slack) for flow in candidates}
         self.finish_s = min(ends.values())
         # Not by what is left alone: late in a long run a rounding of the clock is worth more than the slack.
-        lacks = left - self.moved(self.finish_s) > slack
+        lacks = self.left(self.finish_s) > slack
         self.done: Sequence[int] = tuple(key for flow, key in enumerate(self.keys) if not lacks[flow]
                                          or ends.get(flow, math.inf) <= self.finish_s)
 
@@ -101,16 +82,15 @@ class Together:
         after = int(np.searchsorted(self._edges_s, time_s, side="right"))
         return min(after, len(self._edges_s) - 1) - 1
 
-    def moved(self, time_s: float) -> Bytes:
-        """Return the bytes of each flow since the group was formed."""
+    def left(self, time_s: float) -> Bytes:
+        """Return the bytes each flow has still to move at a moment up to the next completion."""
         step = self._step(time_s)
-        within: Bytes = self._by_step[:, step] * (time_s - self._edges_s[step])
-        return within + self._passed[:, step - 1] if step else within
+        moved: Bytes = self._by_step[:, step] * (time_s - self._edges_s[step])
+        return self._left - (moved + self._passed[:, step - 1] if step else moved)
 
-    def rates(self, time_s: float) -> Bytes:
-        """Return the rate of each flow."""
-        rates: Bytes = self._by_step[:, self._step(time_s)]
-        return rates
+    def rate(self, key: int, time_s: float) -> float:
+        """Return the rate of a flow."""
+        return float(self._by_step[bisect_left(self.keys, key), self._step(time_s)])
 
 
 def together(table: RouteTable, keys: Sequence[int], rows: Sequence[int], terms: Sequence[Terms],
@@ -141,7 +121,7 @@ def together(table: RouteTable, keys: Sequence[int], rows: Sequence[int], terms:
         at_s, span_s = float(block_s[-1]), 2 * span_s
         for_ever = block_s[0] >= table.settled_s(rows) or shares.shape[1] > LONGEST_STANDSTILL
         if for_ever and not shares.any():
-            raise _stuck(keys, start_s)
+            raise stuck(keys, start_s)
 
 
 def _expected_s(table: RouteTable, rows: Sequence[int], terms: Sequence[Terms], link_rows: Sequence[int],
@@ -175,7 +155,8 @@ def _level(ascending: Sequence[float], capacity: float) -> float:
     return math.inf
 
 
-def _stuck(keys: Sequence[int], time_s: float) -> TraceError:
+def stuck(keys: Sequence[int], time_s: float) -> TraceError:
+    """Return the error of flows that can never end."""
     return TraceError("network", None,
                       f"from {time_s:g} s on nothing moves any more for flows {list(keys)}: a trace on their "
                       f"route holds a rate of zero for ever; end it above zero, or write end: loop")

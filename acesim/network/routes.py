@@ -1,4 +1,4 @@
-"""Capacities of routes, sampled many at once: rows of one flat array where they lie on the common grid."""
+"""Capacities of routes: worked out once, sampled many at once where they lie on the common grid."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ class RouteTable:
 
     links     capacity of each link
     step_s    of the common grid: the step of the traces that repeat
-    minimum, maximum, mean   of each row
+    period    of the grid in steps, the longest of these traces
+    by_step   float64 [period, columns], rows that flows share links on, spelt out a column each: all that a moment
+              needs lies side by side
+    capacities, minimum, maximum, mean   of each row
     """
 
     def __init__(self, links: Sequence[Capacity]) -> None:
         self.links = tuple(links)
-        traces = [link for link in self.links if isinstance(link, Trace) and len(link) > 1]
-        grids = [trace for trace in traces if trace.end == "loop"]
+        grids = [link for link in self.links if isinstance(link, Trace) and len(link) > 1 and link.end == "loop"]
         self.step_s = grids[0].step_s if grids else 1.0
+        self.period = max((len(link) for link in grids if link.step_s == self.step_s), default=1)
         self.capacities: list[Capacity] = []
         self.minimum: list[float] = []
         self.maximum: list[float] = []
         self.mean: list[float] = []
+        self.by_step: Rates = np.empty((self.period, 16))
         self._rows: dict[Route, int] = {}
-        self._usual_steps = max((len(link) for link in grids), default=1)
-        self._flat: Rates = np.empty(2 * len(self.links) * self._usual_steps)  # grows; `_filled` are in use
-        self._filled = 0
-        self._offsets: list[int] = []
-        self._lengths: list[int] = []
         self._steps: list[int] = []  # 0: not on the grid, 1: constant
+        self._columns: dict[int, int] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        """What is pickled: the links and the routes met, not what can be computed from them."""
-        return {"links": self.links, "routes": list(self._rows)}
+        """What is pickled: the links, routes and columns met, not what can be computed from them."""
+        return {"links": self.links, "routes": list(self._rows), "columns": list(self._columns)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         RouteTable.__init__(self, state["links"])
         for route in state["routes"]:
             self.row(route)
+        for row in state["columns"]:
+            self.column(row)
 
     def row(self, route: Route) -> int:
         """Return the row of a route, new or old.
@@ -69,29 +71,46 @@ class RouteTable:
         self.minimum.append(capacity.minimum)
         self.maximum.append(capacity.maximum)
         self.mean.append(capacity.maximum if math.isnan(capacity.mean) else capacity.mean)
-        values, steps = np.empty(0), 0
-        if capacity.minimum == capacity.maximum:  # spelt out, so that rows have one length and need one index
-            values, steps = np.full(self._usual_steps, capacity.maximum), 1
+        steps = 0
+        if capacity.minimum == capacity.maximum:
+            steps = 1
         elif isinstance(capacity, Trace) and capacity.step_s == self.step_s and capacity.end == "loop":
-            values, steps = capacity.bytes_per_s, len(capacity)
-        self._append(values)
+            steps = len(capacity)
         self._steps.append(steps)
         return len(self.capacities) - 1
 
-    def _append(self, values: Rates) -> None:
-        """Put a row's values behind those of the others."""
-        end = self._filled + len(values)
-        if end > self._flat.size:
-            self._flat = np.concatenate([self._flat, np.empty(end)])
-        self._flat[self._filled: end] = values
-        self._offsets.append(self._filled)
-        self._lengths.append(len(values))
-        self._filled = end
+    def spelt(self, row: int) -> bool:
+        """Say whether a row repeats with the period of the grid, or is constant."""
+        return self._steps[row] in (1, self.period)
 
-    def period_steps(self, rows: Sequence[int]) -> int:
-        """Return the common period of rows in steps of the grid, 0 where there is none or a very long one."""
-        steps = math.lcm(*(self._steps[row] for row in rows))
-        return steps if steps <= 4 * self._usual_steps else 0
+    def constant(self, row: int) -> bool:
+        """Say whether a row never changes."""
+        return self._steps[row] == 1
+
+    def demand(self, row: int) -> Rates:
+        """Return the rates of a row that is `spelt` over a period, float64 [period] or, if constant, [1]."""
+        capacity = self.capacities[row]
+        if self._steps[row] == 1 or not isinstance(capacity, Trace):
+            return np.array([capacity.maximum])
+        return capacity.bytes_per_s
+
+    def column(self, row: int) -> int:
+        """Return the column of a row in `by_step`, new or old."""
+        column = self._columns.get(row)
+        if column is None:
+            column = self._columns[row] = len(self._columns)
+            if column == self.by_step.shape[1]:
+                self.by_step = np.concatenate([self.by_step, np.empty_like(self.by_step)], axis=1)
+            self.by_step[:, column] = self.demand(row)
+        return column
+
+    def block(self, first: int, steps: int, columns: NDArray[np.int64]) -> Rates:
+        """Return what columns carry in some steps of the grid from the `first` on, a new array [steps, columns]."""
+        start = first % self.period
+        if start + steps <= self.period:
+            return self.by_step[start: start + steps].take(columns, axis=1)
+        numbers = np.arange(start, start + steps) % self.period
+        return self.by_step[numbers[:, None], columns]
 
     def settled_s(self, rows: Sequence[int]) -> float:
         """Return when the last of these rows has become constant; inf for what repeats."""
@@ -102,21 +121,16 @@ class RouteTable:
         steps = {self._steps[row] for row in rows}
         if 0 in steps:
             return self._off_grid(rows, start_s, start_s + span_s)
-        offsets = np.array([self._offsets[row] for row in rows])[:, None]
         if steps == {1}:
-            return np.array([start_s, start_s + span_s]), self._flat[offsets]
+            return np.array([start_s, start_s + span_s]), np.array([[self.maximum[row]] for row in rows])
         first, count = math.floor(start_s / self.step_s), math.ceil(span_s / self.step_s) + 1
         numbers = np.arange(first, first + count + 1)
-        edges = np.maximum(numbers * self.step_s, start_s)
-        if steps <= {1, self._usual_steps}:
-            return edges, self._flat[offsets + numbers[:-1] % self._usual_steps]
-        lengths = np.array([self._lengths[row] for row in rows])[:, None]
-        return edges, self._flat[offsets + numbers[:-1] % lengths]
+        periods = [self.demand(row) for row in rows]
+        rates = np.array([period[numbers[:-1] % len(period)] for period in periods])
+        return np.maximum(numbers * self.step_s, start_s), rates
 
     def _off_grid(self, rows: Sequence[int], start_s: float,
                   end_s: float) -> tuple[NDArray[np.float64], Rates]:
         edges, _ = Least([self.capacities[row] for row in rows]).steps(start_s, end_s)
         middles = (edges[:-1] + edges[1:]) / 2  # never on an edge, where rounding could pick the wrong step
         return edges, np.array([self.capacities[row].rate(middles) for row in rows])
-
-

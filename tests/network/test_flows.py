@@ -95,7 +95,7 @@ def test_the_region_bounds_what_comes_over_it():
     for key in range(10):
         flows.start(key, 10.0, (key, 10, 11), 0.0)
     flows.next_finish()
-    assert flows._binds[10:] == [True, False]
+    assert flows._loads.binds[10:] == [True, False]
 
 
 @pytest.mark.parametrize("capacities", [(1.0, 1.0), (1.0, 1.0, 1.0), (1.5, 1.0, 1.5)])

@@ -1,0 +1,267 @@
+"""Groups of flows over nested links, kept in arrays from arrival to departure."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acesim.network.groups import DONE, Bytes, stuck
+from acesim.network.nesting import fill
+from acesim.network.routes import RouteTable
+from acesim.network.terms import Terms
+
+LONGEST_BLOCK = 512
+MOST_ENTRIES = 1 << 19
+"""A block of steps is no longer, and holds no more rates, than this."""
+MARGIN = 1.25
+"""A first block is this much longer than the first completion would take at present rates."""
+
+
+@dataclass(slots=True)
+class Member:
+    """A flow that joins a group, with the links that couple it to others.
+
+    left    bytes to move; nbytes: of the whole transfer
+    """
+
+    key: int
+    row: int
+    terms: Terms
+    left: float
+    nbytes: float
+    links: Sequence[int]
+
+
+@dataclass(slots=True)
+class _Block:
+    """Steps that have been solved.
+
+    edges_s   [S + 1]; rates [S, F] between them
+    passed    [S, F], bytes moved by the end of each step; before [F], by the start of the first
+    """
+
+    edges_s: NDArray[np.float64]
+    rates: Bytes
+    passed: Bytes
+    before: Bytes
+
+    def step(self, time_s: float) -> int:
+        """Return the step in which a moment lies."""
+        return min(int(self.edges_s.searchsorted(time_s, side="right")), len(self.rates)) - 1
+
+    def moved(self, time_s: float) -> Bytes:
+        """Return the bytes moved by a moment."""
+        step = self.step(time_s)
+        before = self.passed[step - 1] if step else self.before
+        moved: Bytes = before + self.rates[step] * (time_s - self.edges_s[step])
+        return moved
+
+
+class Nested:
+    """Flows that share nested links with each other and with nobody else.
+
+    heights    {link: (height, link around it)}, as `nesting.heights` gives them
+    number     of the group, in the order in which groups were formed
+    keys       of its flows, ascending
+    finish_s   of its next completion; done: the keys that finish then
+
+    An arrival or a departure moves a few rows and lets the group be solved again from that moment on: nothing is
+    solved twice for what is past, and little beyond the next completion.
+    """
+
+    def __init__(self, table: RouteTable, heights: Mapping[int, tuple[int, int]], members: Sequence[Member],
+                 number: int, start_s: float) -> None:
+        self.number, self.alive, self.ticket = number, True, -1
+        self.keys: list[int] = []
+        self.finish_s = math.inf
+        self.done: Sequence[int] = ()
+        self._table, self._since_s, self._heights = table, start_s, dict(heights)
+        levels = 1 + max(height for height, _ in heights.values())
+        by_height = [[link for link in heights if heights[link][0] == height] for height in range(levels)]
+        self._local = {link: place for links in by_height for place, link in enumerate(links)}
+        rows = [[table.row((link,)) for link in links] for links in by_height]
+        self._link_columns = [np.array([table.column(row) for row in each]) for each in rows]
+        self._constant = all(table.constant(row) for each in rows for row in each)
+        self._limited = self._weighted = False
+        self._figures = np.empty((6, 0))  # left, slack, weight, share, most, pace
+        self._places = np.empty((1 + levels, 0), dtype=np.int64)  # column; number of the link at each height
+        self._blocks: list[_Block] = []
+        self.admit(members)
+
+    # ---------------------------------------------------------------------------------- who is in it
+
+    @property
+    def links(self) -> Iterable[int]:
+        """The links that couple its flows."""
+        return self._heights
+
+    def around(self, link: int) -> int:
+        """Return the link around one of its links, -1 if there is none."""
+        return self._heights[link][1] if link in self._heights else -1
+
+    def takes(self, links: Sequence[int]) -> bool:
+        """Say whether links of one more flow would still be nested, all of them the group's own."""
+        inside_out = sorted(links, key=lambda link: self._heights.get(link, (0, 0)))
+        return all(link in self._heights and self._heights[link][1] == outer
+                   for link, outer in zip(inside_out, [*inside_out[1:], -1], strict=True))
+
+    def admit(self, members: Sequence[Member]) -> None:
+        """Take flows in, at the moment the group stands at."""
+        for member in members:
+            terms = member.terms
+            self._limited |= not terms.free
+            self._weighted |= terms.weight != 1.0
+            self._constant &= self._table.constant(member.row)
+        figures = np.array([(member.left, DONE * member.nbytes, member.terms.weight, member.terms.share,
+                             member.terms.most_bytes_per_s, member.terms.of(self._table.mean[member.row]))
+                            for member in members]).T
+        places = np.array([self._place(member) for member in members]).T
+        keys = [*self.keys, *(member.key for member in members)]
+        self._figures = np.concatenate([self._figures, figures], axis=1)
+        self._places = np.concatenate([self._places, places], axis=1)
+        if sorted(keys) != keys:
+            order = sorted(range(len(keys)), key=keys.__getitem__)
+            keys = [keys[place] for place in order]
+            self._figures, self._places = self._figures[:, order], self._places[:, order]
+        self.keys = keys
+
+    def _place(self, member: Member) -> list[int]:
+        place = [self._table.column(member.row), *(len(columns) for columns in self._link_columns)]
+        for link in member.links:
+            place[1 + self._heights[link][0]] = self._local[link]
+        return place
+
+    def remove(self, key: int) -> None:
+        """Let a flow go, at the moment the group stands at."""
+        at = bisect_left(self.keys, key)
+        del self.keys[at]
+        self._figures[:, at:-1] = self._figures[:, at + 1:]
+        self._places[:, at:-1] = self._places[:, at + 1:]
+        self._figures, self._places = self._figures[:, :-1], self._places[:, :-1]
+
+    # ---------------------------------------------------------------------------------- where it stands
+
+    def stand_at(self, time_s: float) -> None:
+        """Move the group to a moment up to the next completion: what has been moved by then is no longer left."""
+        if time_s > self._since_s:
+            block = self._block(time_s)
+            self._figures[0] -= block.moved(time_s)
+            self._figures[5] = block.rates[block.step(time_s)]
+            self._since_s = time_s
+
+    def left(self, time_s: float) -> Bytes:
+        """Return the bytes each flow has still to move at a moment up to the next completion."""
+        left = self._figures[0]
+        return left - self._block(time_s).moved(time_s) if time_s > self._since_s else left
+
+    def rate(self, key: int, time_s: float) -> float:
+        """Return the rate of a flow at a moment up to the next completion."""
+        block = self._block(time_s)
+        return float(block.rates[block.step(time_s), bisect_left(self.keys, key)])
+
+    def _block(self, time_s: float) -> _Block:
+        """Return the block in which a moment lies, solved already or, in periods that were skipped, solved now."""
+        at = bisect_right(self._blocks, time_s, key=lambda block: float(block.edges_s[0])) - 1
+        skipped = at + 1 < len(self._blocks) and time_s >= self._blocks[at].edges_s[-1]
+        return self._walk(time_s)[-1] if skipped or at < 0 else self._blocks[at]
+
+    # ---------------------------------------------------------------------------------- the next completion
+
+    def solve(self) -> None:
+        """Find the next completion, from the moment the group stands at on."""
+        left, slack = self._figures[0], self._figures[1]
+        self._blocks = self._walk(math.inf)
+        block, need = self._blocks[-1], left - slack
+        if (need <= 0.0).any():
+            self.finish_s, over = self._since_s, need <= 0.0
+        else:
+            step = int((block.passed >= need).any(axis=1).argmax())
+            before = block.passed[step - 1] if step else block.before
+            edge_s, rates = float(block.edges_s[step]), block.rates[step]
+            first = (block.passed[step] >= need).nonzero()[0]
+            past_s = np.maximum((left[first] - before[first]) / rates[first], 0.0)
+            ends_s = edge_s + np.minimum(past_s, block.edges_s[step + 1] - edge_s)
+            self.finish_s = float(ends_s.min())
+            # Not by what is left alone: late in a long run a rounding of the clock is worth more than the slack.
+            over = left - (before + rates * (self.finish_s - edge_s)) <= slack
+            over[first[ends_s <= self.finish_s]] = True
+        self.done = [self.keys[place] for place in over.nonzero()[0].tolist()]
+
+    def _walk(self, until_s: float) -> list[_Block]:
+        """Solve block after block up to the first completion, or beyond a moment; skip whole periods by division."""
+        need, before = self._figures[0] - self._figures[1], np.zeros(len(self.keys))
+        if self._constant:
+            return [self._standing(before)]
+        table, blocks, whole = self._table, [], 0.0
+        first = step = self._first_step()
+        period_end, steps, turn = first + 1 + table.period, self._first_steps(), before
+        while True:
+            steps = min(steps, period_end - step) if step < period_end else steps
+            block = self._solved(step, steps, before)
+            blocks.append(block)
+            turn = block.passed[0] if step == first else turn
+            before = block.passed[-1]
+            if (before >= need).any() or block.edges_s[-1] > until_s:
+                return blocks
+            step, steps = step + steps, self._no_more(4 * steps)
+            if step == period_end:
+                whole = self._periods(need, before, before - turn, (until_s - float(block.edges_s[-1])))
+                before = before + whole * (before - turn)
+                step += int(whole) * table.period
+
+    def _first_step(self) -> int:
+        """Return the number of the step of the grid in which the group stands; the next if it stands on an edge."""
+        step = math.floor(self._since_s / self._table.step_s)
+        return step + 1 if (step + 1) * self._table.step_s <= self._since_s else step
+
+    def _first_steps(self) -> int:
+        """Return how many steps the first completion may take, from the present rates."""
+        left, pace = self._figures[0], self._figures[5]
+        expected_s = np.divide(left, pace, out=np.full(len(left), np.inf), where=pace > 0).min()
+        return self._no_more(2 + MARGIN * float(expected_s) / self._table.step_s)
+
+    def _no_more(self, steps: float) -> int:
+        return int(max(1, min(steps, LONGEST_BLOCK, MOST_ENTRIES // len(self.keys))))
+
+    def _solved(self, step: int, steps: int, before: Bytes) -> _Block:
+        """Solve steps of the grid from a first one on."""
+        table = self._table
+        edges_s = np.arange(step, step + steps + 1) * table.step_s
+        edges_s[0] = max(edges_s[0], self._since_s)
+        rates = self._shares(step, steps)
+        passed = rates * np.diff(edges_s)[:, None]
+        passed[0] += before
+        return _Block(edges_s, rates, passed.cumsum(axis=0), before)
+
+    def _standing(self, before: Bytes) -> _Block:
+        """Solve a group in which no rate ever changes: one step, long enough."""
+        rates = self._shares(0, 1)
+        left, moves = self._figures[0], rates[0] > 0
+        if not moves.any():
+            raise stuck(self.keys, self._since_s)
+        span_s = 2.0 * float((left[moves] / rates[0][moves]).min()) + 1.0
+        return _Block(np.array([self._since_s, self._since_s + span_s]), rates, rates * span_s, before)
+
+    def _shares(self, step: int, steps: int) -> Bytes:
+        """Return the rates in steps of the grid, [S, F]."""
+        table, figures, places = self._table, self._figures, self._places
+        caps = table.block(step, steps, places[0])
+        if self._limited:
+            caps = np.minimum(caps * figures[3], figures[4])
+        capacities = [table.block(step, steps, columns) for columns in self._link_columns]
+        alone = len(capacities) == 1 and capacities[0].shape[1] == 1
+        return fill(caps, capacities, [None] if alone else list(places[1:]), figures[2] if self._weighted else None)
+
+    def _periods(self, need: Bytes, moved: Bytes, per_period: Bytes, span_s: float) -> float:
+        """Return how many whole periods pass before the next completion, and within a span."""
+        moves = per_period > 0
+        if not moves.any():
+            raise stuck(self.keys, self._since_s)
+        whole = math.floor(float(((need[moves] - moved[moves]) / per_period[moves]).min()))
+        return float(min(whole, math.floor(span_s / (self._table.period * self._table.step_s))
+                         if span_s < math.inf else whole))

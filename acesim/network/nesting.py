@@ -1,0 +1,127 @@
+"""Max-min fair shares over links that are nested in each other or apart, as in a tree: arithmetic on [steps, flows].
+
+Sums go over flows in their order, one after the other, and nothing else in a step depends on other steps: so the
+compiled twin in `accelerated` gives the same bits, and so does any cut of time into blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rates = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+
+def heights(chains: Sequence[Sequence[int]]) -> dict[int, tuple[int, int]] | None:
+    """Return {link: (height, link around it or -1)} of links that flows share; None if they are not nested.
+
+    chains   for each flow its links
+    Links are nested where any two have no flow in common, or all flows of one are on the other.
+
+    >>> heights([[5, 9], [5, 9], [9], [7]])
+    {5: (0, 9), 9: (1, -1), 7: (0, -1)}
+    >>> heights([[1, 2], [1], [2]]) is None
+    True
+    """
+    users: dict[int, int] = {}
+    for chain in chains:
+        for link in chain:
+            users[link] = users.get(link, 0) + 1
+    around: dict[int, int] = {}
+    for chain in chains:
+        inside_out = sorted(chain, key=lambda link: (users[link], link))
+        for link, outer in zip(inside_out, [*inside_out[1:], -1], strict=True):
+            if around.setdefault(link, outer) != outer:
+                return None
+    height = dict.fromkeys(around, 0)
+    for link in sorted(around, key=lambda link: (users[link], link)):
+        if around[link] >= 0:
+            height[around[link]] = max(height[around[link]], height[link] + 1)
+    return {link: (height[link], around[link]) for link in around}
+
+
+def fill(caps: Rates, capacities: Sequence[Rates], places: Sequence[Numbers | None], weights: Rates | None) -> Rates:
+    """Return max-min fair rates, [steps, flows].
+
+    caps         float64 [S, F], what each flow could take if it were alone
+    capacities   for each height, from the innermost links on, float64 [S, links]
+    places       for each height int [F], the number of each flow's link, or the number of links where it has none;
+                 None: all flows are on the only link
+    weights      float64 [F] > 0; None: all 1
+
+    Filling the innermost links first and letting what their flows get there be their caps further out is exact:
+    a flow held by an inner level is highest on a link that stays full, one held by an outer level likewise.
+
+    >>> fill(np.array([[9., 9., 9.]]), [np.array([[4.]]), np.array([[10.]])], [np.array([0, 0, 1]), None], None)
+    array([[2., 2., 6.]])
+    """
+    for capacity, place in zip(capacities, places, strict=True):
+        caps = _fill_links(caps, capacity, place, weights)
+    return caps
+
+
+def _fill_links(caps: Rates, capacity: Rates, place: Numbers | None, weights: Rates | None) -> Rates:
+    """Return caps cut down to the levels of links that have no flow in common."""
+    links = capacity.shape[1]
+    tight = _sums(caps, place, links) > capacity
+    steps = tight.any(axis=1).nonzero()[0]
+    if not len(steps):
+        return caps
+    whole = len(steps) == len(caps)
+    within = caps if whole else caps[steps]
+    level = _levels(within, capacity if whole else capacity[steps], tight if whole else tight[steps], place, weights)
+    bound = np.minimum(within, _spread(level, place, weights))
+    if whole:
+        return bound
+    caps[steps] = bound
+    return caps
+
+
+def _levels(caps: Rates, capacity: Rates, tight: NDArray[np.bool_], place: Numbers | None,
+            weights: Rates | None) -> Rates:
+    """Return the level [S, links] up to which the flows of each link are filled; inf where a link is not tight.
+
+    level = (capacity - sum of the caps below it) / (weight of the flows above it), raised from the level of equal
+    shares until no further cap falls below: Newton's method on a function that bends once a flow.
+    """
+    links, flows = capacity.shape[1], caps.shape[1]
+    if weights is None:
+        total = np.array([float(flows)]) if place is None else np.bincount(place, minlength=links)[:links] * 1.0
+    else:
+        total = _sums(np.broadcast_to(weights, (1, flows)), place, links)
+    level = np.where(tight, capacity / np.where(total > 0, total, 1.0), np.inf)
+    before: Rates | float = 0.0
+    while True:
+        below = caps < _spread(level, place, weights)
+        count = _counts(below, place, links)
+        moving = (count != before) & tight
+        if not moving.any():
+            return level
+        rest = total - count if weights is None else _sums(np.where(below, 0.0, weights), place, links)
+        spare = capacity - _sums(np.where(below, caps, 0.0), place, links)
+        raised = np.where(rest > 0, spare / np.where(rest > 0, rest, 1.0), np.inf)
+        level = np.where(moving, np.maximum(level, raised), level)
+        before = count
+
+
+def _sums(values: Rates, place: Numbers | None, links: int) -> Rates:
+    """Return the sum over the flows of each link, [S, links], taken in the order of flows."""
+    if place is None:
+        return values.cumsum(axis=1)[:, -1:]
+    index = np.arange(len(values))[:, None] * (links + 1) + place
+    sums = np.bincount(index.ravel(), weights=values.ravel(), minlength=len(values) * (links + 1))
+    return sums.reshape(len(values), links + 1)[:, :links]
+
+
+def _counts(below: NDArray[np.bool_], place: Numbers | None, links: int) -> Rates:
+    return np.count_nonzero(below, axis=1)[:, None] * 1.0 if place is None else _sums(below, place, links)
+
+
+def _spread(level: Rates, place: Numbers | None, weights: Rates | None) -> Rates:
+    """Return what a level [S, links] lets each flow take, [S, F] or [S, 1]."""
+    if place is not None:
+        level = np.concatenate([level, np.full((len(level), 1), np.inf)], axis=1)[:, place]
+    return level if weights is None else weights * level
