@@ -84,10 +84,10 @@ class Flows:
     def __init__(self, links: Sequence[Capacity]) -> None:
         self.clock_s = 0.0
         self._table = RouteTable(links)
-        self._loads = Loads(self._table)
         self._limits = {number: link for number, link in enumerate(links)
                         if isinstance(link, Trace) and link.limit_s < math.inf}
         self._flows: dict[int, _Flow] = {}
+        self._loads = Loads(self._table, self._flows)
         self._loose: dict[int, None] = {}  # flows that are neither alone nor in a group
         self._owners: dict[int, Nested] = {}  # of links that bind
         self._unsolved: dict[int, Nested] = {}  # by number

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -39,11 +40,26 @@ class _Passage:
     load: int = 0
 
 
+class _Way(NamedTuple):
+    """What an arrival or a departure on a row changes.
+
+    highest, mean   rate of a flow that no terms restrict
+    own             its links that no other row crosses: they matter only where it carries two flows
+    shared          how it comes over the others; not over those that nothing can fill
+    """
+
+    highest: int
+    mean: int
+    own: tuple[int, ...]
+    shared: tuple[_Passage, ...]
+
+
 class Loads:
     """What the flows under way could want of each link at most, and which links that could fill.
 
     table     of the routes
-    members   for each link the flows on it, by key
+    flows     all that are under way, by key
+    members   for each link the flows on it, by key; none are kept for links that nothing can fill
     binds     for each link: could its flows fill it?  As decided last
     touched   links to be decided anew
 
@@ -52,9 +68,9 @@ class Loads:
     any step of the period?
     """
 
-    def __init__(self, table: RouteTable) -> None:
+    def __init__(self, table: RouteTable, flows: Mapping[int, Rider]) -> None:
         links = range(len(table.links))
-        self._table = table
+        self._table, self._flows = table, flows
         self._own = [table.row((link,)) for link in links]
         self._room = [math.floor(table.minimum[row] * (1 + NEARLY) * SCALE) for row in self._own]
         self._mean_room = [math.ceil(table.mean[row] * SCALE) for row in self._own]
@@ -63,40 +79,56 @@ class Loads:
         self.touched: dict[int, None] = {}
         self._wanted = [0] * len(links)
         self._means = [0] * len(links)
+        self._rows: list[list[int]] = [[] for _ in links]  # that cross each link
+        self._bound = [0] * len(links)  # on all that can ever come over each link
         self._passages: dict[tuple[int, int], _Passage] = {}
-        self._ways: dict[int, tuple[_Passage, ...]] = {}  # of each row
-        self._free: dict[int, tuple[int, int]] = {}  # (highest, mean) of each row that no terms restrict
+        self._ways: dict[int, _Way] = {}  # of each row
         self._profiles: dict[int, Rates] = {}
 
     def enter(self, flow: Rider) -> None:
         """Take note of an arrival."""
-        highest, mean = self._figures(flow)
-        for passage in self._ways[flow.row]:
+        key = flow.key
+        highest, mean, own, shared = self._ways.get(flow.row) or self._way(flow)
+        if not flow.terms.free:
+            highest, mean = self._figures(flow.row, flow.terms)
+        for link in own:
+            members = self.members[link]
+            members[key] = flow
+            if len(members) > 1 and not self.binds[link]:
+                self.touched[link] = None
+        for passage in shared:
             link, load, most = passage.link, passage.load, passage.most
             passage.load = load + highest
             if load < most:
-                self._wanted[link] += min(load + highest, most) - load
+                self._wanted[link] += highest if load + highest < most else most - load
             self._means[link] += mean
-            self.members[link][flow.key] = flow
+            self.members[link][key] = flow
             if self._wanted[link] > self._room[link] and not self.binds[link]:
                 self.touched[link] = None
-        if self._profiles:
-            self._redraw(flow, 1.0)
+            if link in self._profiles:
+                self._redraw(link, flow, 1.0)
 
     def leave(self, flow: Rider) -> None:
         """Take note of a departure."""
-        highest, mean = self._figures(flow)
-        for passage in self._ways[flow.row]:
+        key = flow.key
+        highest, mean, own, shared = self._ways[flow.row]
+        if not flow.terms.free:
+            highest, mean = self._figures(flow.row, flow.terms)
+        for link in own:
+            del self.members[link][key]
+            if self.binds[link]:
+                self.touched[link] = None
+        for passage in shared:
             link, most = passage.link, passage.most
             load = passage.load = passage.load - highest
             if load < most:
-                self._wanted[link] -= min(load + highest, most) - load
+                self._wanted[link] -= highest if load + highest < most else most - load
             self._means[link] -= mean
-            del self.members[link][flow.key]
+            del self.members[link][key]
             if self.binds[link]:
                 self.touched[link] = None
-        if self._profiles:
-            self._redraw(flow, -1.0)
+            if link in self._profiles:
+                self._redraw(link, flow, -1.0)
 
     def changed(self) -> list[int]:
         """Decide anew which links could be filled; return those for which the answer has changed."""
@@ -109,19 +141,50 @@ class Loads:
                 changed.append(link)
         return changed
 
-    def _figures(self, flow: Rider) -> tuple[int, int]:
-        """Return (highest, mean) rate of a flow in whole numbers; lay the way of a row that is new."""
-        row = flow.row
-        if row not in self._ways:
-            self._ways[row] = tuple(self._passage(flow.route, link) for link in flow.route)
-            self._free[row] = self._whole(row, EQUAL)
-        return self._free[row] if flow.terms.free else self._whole(row, flow.terms)
+    # ---------------------------------------------------------------------------------- the ways of rows
 
-    def _whole(self, row: int, terms: Terms) -> tuple[int, int]:
+    def _figures(self, row: int, terms: Terms) -> tuple[int, int]:
+        """Return (highest, mean) rate of a flow on a row, in whole numbers."""
         return (math.ceil(terms.of(self._table.maximum[row]) * SCALE),
                 math.ceil(terms.of(self._table.mean[row]) * SCALE))
 
-    def _passage(self, route: Route, link: int) -> _Passage:
+    def _way(self, flow: Rider) -> _Way:
+        """Lay the way of a row, new or over links that have become shared."""
+        row, route = flow.row, flow.route
+        outgrown = []
+        for link in route:
+            if row not in self._rows[link]:
+                before = self._kind(link)
+                self._rows[link].append(row)
+                self._pass(route, link)
+                if before != self._kind(link):
+                    outgrown.append(link)
+        for link in outgrown:
+            self._recount(link)
+        kinds = {link: self._kind(link) for link in route}
+        way = self._ways[row] = _Way(*self._figures(row, EQUAL),
+                                     tuple(link for link in route if kinds[link] == "own"),
+                                     tuple(self._pass(route, link) for link in route if kinds[link] == "shared"))
+        return way
+
+    def _kind(self, link: int) -> str:
+        """Say what a link is: free where nothing can fill it, own where one row crosses it, else shared."""
+        limit_s = getattr(self._table.links[link], "limit_s", math.inf)
+        if self._bound[link] <= self._room[link] and limit_s == math.inf:
+            return "free"
+        return "own" if len(self._rows[link]) < 2 else "shared"
+
+    def _recount(self, link: int) -> None:
+        """Count anew what is under way on a link that has become own or shared."""
+        riders = {key: flow for key, flow in self._flows.items() if link in flow.route and flow.row in self._ways}
+        for flow in riders.values():
+            self.leave(flow)
+        for row in self._rows[link]:
+            self._ways.pop(row, None)
+        for flow in riders.values():
+            self.enter(flow)
+
+    def _pass(self, route: Route, link: int) -> _Passage:
         """Return how a route comes over a link.
 
         Flows that come over one neighbouring link cannot take more together than it carries.  Only narrower
@@ -133,6 +196,7 @@ class Loads:
         if (link, narrowest) not in self._passages:
             most = ENDLESS if narrowest == link else math.ceil(self._widest(narrowest) * SCALE)
             self._passages[link, narrowest] = _Passage(link, most)
+            self._bound[link] += most
         return self._passages[link, narrowest]
 
     def _widest(self, link: int) -> float:
@@ -145,6 +209,8 @@ class Loads:
         if len(self.members[link]) < 2:
             self._profiles.pop(link, None)
             return False
+        if len(self._rows[link]) < 2:
+            return True
         if self._wanted[link] <= self._room[link]:
             return False
         if self._means[link] > self._mean_room[link]:
@@ -157,25 +223,24 @@ class Loads:
         """Say whether the sum of what all flows could take exceeds a link at any step of the period."""
         table, members = self._table, self.members[link]
         rows = [self._own[link], *(flow.row for flow in members.values())]
-        if not all(table.spelt(row) for row in rows):
-            return True
         if link not in self._profiles:
+            if not all(table.spelt(row) for row in rows):
+                return True
             profile = np.zeros(table.period)
             for key in sorted(members):
                 profile += self._demand(members[key])
             self._profiles[link] = profile
         return bool((self._profiles[link] > table.demand(self._own[link]) * (1 + NEARLY)).any())
 
-    def _redraw(self, flow: Rider, sign: float) -> None:
-        """Add a flow to the profiles of its links, or take it away."""
-        for link in flow.route:
-            profile = self._profiles.get(link)
-            if profile is None:
-                continue
-            if self._table.spelt(flow.row):
-                profile += sign * self._demand(flow)
-            else:
-                del self._profiles[link]
+    def _redraw(self, link: int, flow: Rider, sign: float) -> None:
+        """Add a flow to the profile of a link, or take it away."""
+        if not self._table.spelt(flow.row):
+            del self._profiles[link]
+        elif sign > 0:
+            self._profiles[link] += self._demand(flow)
+        else:
+            self._profiles[link] -= self._demand(flow)
 
     def _demand(self, flow: Rider) -> Rates:
-        return restrict(self._table.demand(flow.row)[None], [flow.terms])[0]
+        rates = self._table.demand(flow.row)
+        return rates if flow.terms.free else restrict(rates[None], [flow.terms])[0]

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.network.groups import DONE, Bytes, stuck
-from acesim.network.nesting import fill
+from acesim.network.nesting import fill, fill_one
 from acesim.network.routes import RouteTable
 from acesim.network.terms import Terms
 
 LONGEST_BLOCK = 512
 MOST_ENTRIES = 1 << 19
 """A block of steps is no longer, and holds no more rates, than this."""
+FEW = 128
+"""No more rates than this are found faster one by one."""
 MARGIN = 1.25
 """A first block is this much longer than the first completion would take at present rates."""
 
@@ -254,8 +256,12 @@ class Nested:
         if self._limited:
             caps = np.minimum(caps * figures[3], figures[4])
         capacities = [table.block(step, steps, columns) for columns in self._link_columns]
-        alone = len(capacities) == 1 and capacities[0].shape[1] == 1
-        return fill(caps, capacities, [None] if alone else list(places[1:]), figures[2] if self._weighted else None)
+        alike = len(capacities) == 1 and capacities[0].shape[1] == 1 and not self._weighted
+        if alike and caps.size <= FEW:
+            rows = zip(caps.tolist(), capacities[0][:, 0].tolist(), strict=True)
+            return np.array([fill_one(each, capacity) for each, capacity in rows])
+        return fill(caps, capacities, [None] if len(places) == 2 and capacities[0].shape[1] == 1 else list(places[1:]),
+                    figures[2] if self._weighted else None)
 
     def _periods(self, need: Bytes, moved: Bytes, per_period: Bytes, span_s: float) -> float:
         """Return how many whole periods pass before the next completion, and within a span."""

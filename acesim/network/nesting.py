@@ -87,24 +87,23 @@ def _levels(caps: Rates, capacity: Rates, tight: NDArray[np.bool_], place: Numbe
     level = (capacity - sum of the caps below it) / (weight of the flows above it), raised from the level of equal
     shares until no further cap falls below: Newton's method on a function that bends once a flow.
     """
-    links, flows = capacity.shape[1], caps.shape[1]
-    if weights is None:
-        total = np.array([float(flows)]) if place is None else np.bincount(place, minlength=links)[:links] * 1.0
-    else:
-        total = _sums(np.broadcast_to(weights, (1, flows)), place, links)
-    level = np.where(tight, capacity / np.where(total > 0, total, 1.0), np.inf)
-    before: Rates | float = 0.0
+    links = capacity.shape[1]
+    shares = np.ones(caps.shape[1]) if weights is None else weights
+    total = _sums(shares[None], place, links)
+    level = capacity / np.where(total > 0.0, total, 1.0)
+    if links > 1:
+        level = np.where(tight, level, np.inf)
     while True:
         below = caps < _spread(level, place, weights)
-        count = _counts(below, place, links)
-        moving = (count != before) & tight
-        if not moving.any():
+        if weights is None and place is None:
+            rest = total - below.sum(axis=1, keepdims=True)
+        else:
+            rest = _sums(np.where(below, 0.0, shares), place, links)
+        spare = capacity - _sums(caps * below, place, links)
+        raised = np.maximum(level, spare / np.where(rest > 0.0, rest, 1.0))
+        if (raised == level).all():
             return level
-        rest = total - count if weights is None else _sums(np.where(below, 0.0, weights), place, links)
-        spare = capacity - _sums(np.where(below, caps, 0.0), place, links)
-        raised = np.where(rest > 0, spare / np.where(rest > 0, rest, 1.0), np.inf)
-        level = np.where(moving, np.maximum(level, raised), level)
-        before = count
+        level = raised
 
 
 def _sums(values: Rates, place: Numbers | None, links: int) -> Rates:
@@ -116,12 +115,31 @@ def _sums(values: Rates, place: Numbers | None, links: int) -> Rates:
     return sums.reshape(len(values), links + 1)[:, :links]
 
 
-def _counts(below: NDArray[np.bool_], place: Numbers | None, links: int) -> Rates:
-    return np.count_nonzero(below, axis=1)[:, None] * 1.0 if place is None else _sums(below, place, links)
-
-
 def _spread(level: Rates, place: Numbers | None, weights: Rates | None) -> Rates:
     """Return what a level [S, links] lets each flow take, [S, F] or [S, 1]."""
     if place is not None:
         level = np.concatenate([level, np.full((len(level), 1), np.inf)], axis=1)[:, place]
     return level if weights is None else weights * level
+
+
+def fill_one(caps: list[float], capacity: float) -> list[float]:
+    """Return `fill` for one step and one link that all flows share alike, without numpy's overhead: the same bits.
+
+    >>> fill_one([1.0, 9.0, 9.0], 7.0)
+    [1.0, 3.0, 3.0]
+    """
+    total = 0.0
+    for cap in caps:
+        total += cap
+    if total <= capacity:
+        return caps
+    level, raised = -1.0, capacity / len(caps)
+    while raised > level:
+        level, taken, rest = raised, 0.0, 0
+        for cap in caps:
+            if cap < level:
+                taken += cap
+            else:
+                rest += 1
+        raised = (capacity - taken) / (rest or 1)
+    return [cap if cap < level else level for cap in caps]
