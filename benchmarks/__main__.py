@@ -22,10 +22,6 @@ from pathlib import Path
 import numpy as np
 
 from acesim import scenario, study
-<<<<<<< HEAD
-from acesim.compressors import Budget, Dense, ErrorFeedback, Grouped, Lattice, TopK, Uniform
-=======
->>>>>>> 7a4e027 (Benchmarks by part, larger proxies, and where the time of a run goes)
 from acesim.engine.agenda import Agenda
 from acesim.network import topology
 from acesim.network.flows import Flows
@@ -37,70 +33,7 @@ from benchmarks.profile import profile_rows
 from benchmarks.timing import REPEATS, Row, median_s, processor
 
 
-<<<<<<< HEAD
-def median_s(action: Callable[[], object]) -> float:
-    """Return the median time of some repeats after one warm-up."""
-    action()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def sgemm_gflops(size: int = 1024) -> float:
-    """Return what a large square product reaches."""
-    a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
-    return 2 * size**3 / median_s(lambda: a @ a) / 1e9
-
-
-def all_gradients(task: tasks.Task, model: np.ndarray, batches: list) -> None:
-    """Take the gradients of all workers, chunk by chunk."""
-    for batch in batches:
-        task.gradient(model, batch)
-
-
-def gradient_rows(rows: list[tuple[str, str]]) -> None:
-    """Per-worker gradients of both shipped sizes, shared parameters, 80 workers."""
-    peak = sgemm_gflops()
-    rows.append(("sgemm, 1024 x 1024", f"{peak:.0f} GFLOP/s"))
-    for name in ("quickstart", "table1"):
-        world = scenario.load(name)
-        tiers = [group.tier for group in world.workers for _ in range(group.count)]
-        task = tasks.build(world.task, tiers, 0)
-        model = task.initial(0)
-        batches = [task.batches(range(start, start + 8), [0] * 8) for start in range(0, 80, 8)]
-        span_s = median_s(partial(all_gradients, task, model, batches)) / 80
-        tokens = world.task.batch_size * world.task.model.context
-        share = 6 * task.size * tokens / span_s / 1e9 / peak
-        rows.append((f"gradient, {name} ({task.size} parameters), a worker-step", f"{span_s * 1e6:.0f} us, "
-                     f"{share:.0%} of sgemm by 6 P tokens"))
-        rows.append((f"evaluation, {name}, {world.task.scored_characters} characters",
-                     f"{median_s(partial(task.evaluate, model)) * 1e3:.0f} ms"))
-
-
-def compressor_rows(rows: list[tuple[str, str]]) -> None:
-    """One encode with error feedback and one decode, at the size of table1."""
-    size = 61_680
-    vector = np.random.default_rng(0).standard_normal(size).astype(np.float32)
-    blocks = tuple(np.diff(np.linspace(0, size, 121).astype(int)).tolist())
-    ones = np.ones(len(blocks), np.float32)
-    for name, (compressor, level) in {
-            "dense": (Dense(), None), "top-k 30 %": (ErrorFeedback(TopK(0.3)), None),
-            "top-k 1 %": (ErrorFeedback(TopK(0.01)), None), "4 bit": (ErrorFeedback(Uniform(4, blocks)), None),
-            "knapsack, c = 8": (ErrorFeedback(Grouped(blocks)), Budget(size / 2, ones)),
-            "lattice, c = 32": (ErrorFeedback(Lattice(blocks)), Budget(size / 8, ones))}.items():
-        payload, state = compressor.encode(vector, level, None, compressor.init(size))
-        encode_s = median_s(lambda c=compressor, s=state, b=level: c.encode(vector, b, None, s))
-        decode_s = median_s(lambda c=compressor, p=payload: c.decode(p.body, size))
-        rows.append((f"{name}, {size} entries", f"encode {encode_s * 1e6:.0f} us, decode {decode_s * 1e6:.0f} us"))
-
-
-def agenda_row(rows: list[tuple[str, str]]) -> None:
-=======
 def agenda_row(rows: list[Row]) -> None:
->>>>>>> 7a4e027 (Benchmarks by part, larger proxies, and where the time of a run goes)
     """Bare events through the explicit agenda."""
     def play() -> None:
         agenda = Agenda(lambda action, arguments: agenda.at(agenda.now_s + 1, "x", arguments[0] - 1)

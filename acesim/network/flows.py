@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.network.accelerated import compiled
 from acesim.network.groups import DONE, Group, stuck, together
 from acesim.network.loads import NEARLY, Loads
 from acesim.network.nested import Member, Nested
@@ -94,6 +95,7 @@ class Flows:
         self._ends: list[tuple[float, int, _Flow | Group]] = []  # a heap; what is no longer true stays until it comes up
         self._tickets = 0
         self._groups = 0
+        self._solutions = 0
         self._moved = [0.0] * len(links)
 
     def __len__(self) -> int:
@@ -280,7 +282,8 @@ class Flows:
             self._unsolved = {}
 
     def _solve(self, group: Nested) -> None:
-        group.solve()
+        self._solutions += 1
+        group.solve(compiled(self._solutions))
         self._enter(group.finish_s, group)
 
     def _still_coupled(self, link: int) -> bool:

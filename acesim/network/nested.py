@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.network.accelerated import Walk
 from acesim.network.groups import DONE, Bytes, stuck
 from acesim.network.nesting import fill, fill_one
 from acesim.network.routes import RouteTable
@@ -21,7 +22,10 @@ MOST_ENTRIES = 1 << 19
 FEW = 128
 """No more rates than this are found faster one by one."""
 MARGIN = 1.25
-"""A first block is this much longer than the first completion would take at present rates."""
+"""A first block is this much longer than the first completion would take at the pace so far."""
+SLOWEST = 1e-9
+LEFT, SLACK, WEIGHT, SHARE, MOST, PACE = range(6)
+"""Rows of the figures of a group."""
 
 
 @dataclass(slots=True)
@@ -86,13 +90,14 @@ class Nested:
         levels = 1 + max(height for height, _ in heights.values())
         by_height = [[link for link in heights if heights[link][0] == height] for height in range(levels)]
         self._local = {link: place for links in by_height for place, link in enumerate(links)}
-        rows = [[table.row((link,)) for link in links] for links in by_height]
-        self._link_columns = [np.array([table.column(row) for row in each]) for each in rows]
-        self._constant = all(table.constant(row) for each in rows for row in each)
+        self._counts = np.array([len(links) for links in by_height])
+        self._links = np.array([table.column(table.row((link,))) for links in by_height for link in links])
+        self._constant = all(table.constant(table.row((link,))) for links in by_height for link in links)
         self._limited = self._weighted = False
-        self._figures = np.empty((6, 0))  # left, slack, weight, share, most, pace
+        self._figures = np.empty((6, 0))
         self._places = np.empty((1 + levels, 0), dtype=np.int64)  # column; number of the link at each height
         self._blocks: list[_Block] = []
+        self._rest = np.empty(0)
         self.admit(members)
 
     # ---------------------------------------------------------------------------------- who is in it
@@ -108,32 +113,34 @@ class Nested:
 
     def takes(self, links: Sequence[int]) -> bool:
         """Say whether links of one more flow would still be nested, all of them the group's own."""
+        if len(links) == 1:
+            return self._heights.get(links[0], (0, 0))[1] == -1
         inside_out = sorted(links, key=lambda link: self._heights.get(link, (0, 0)))
         return all(link in self._heights and self._heights[link][1] == outer
                    for link, outer in zip(inside_out, [*inside_out[1:], -1], strict=True))
 
     def admit(self, members: Sequence[Member]) -> None:
         """Take flows in, at the moment the group stands at."""
-        for member in members:
+        figures = np.empty((6, len(self.keys) + len(members)))
+        places = np.empty((len(self._places), len(self.keys) + len(members)), dtype=np.int64)
+        figures[:, : len(self.keys)], places[:, : len(self.keys)] = self._figures, self._places
+        for at, member in enumerate(members, len(self.keys)):
             terms = member.terms
             self._limited |= not terms.free
             self._weighted |= terms.weight != 1.0
             self._constant &= self._table.constant(member.row)
-        figures = np.array([(member.left, DONE * member.nbytes, member.terms.weight, member.terms.share,
-                             member.terms.most_bytes_per_s, member.terms.of(self._table.mean[member.row]))
-                            for member in members]).T
-        places = np.array([self._place(member) for member in members]).T
+            figures[:, at] = (member.left, DONE * member.nbytes, terms.weight, terms.share, terms.most_bytes_per_s,
+                              terms.of(self._table.mean[member.row]))
+            places[:, at] = self._place(member)
         keys = [*self.keys, *(member.key for member in members)]
-        self._figures = np.concatenate([self._figures, figures], axis=1)
-        self._places = np.concatenate([self._places, places], axis=1)
-        if sorted(keys) != keys:
+        if self.keys and keys[len(self.keys) - 1] > min(keys[len(self.keys):]):
             order = sorted(range(len(keys)), key=keys.__getitem__)
             keys = [keys[place] for place in order]
-            self._figures, self._places = self._figures[:, order], self._places[:, order]
-        self.keys = keys
+            figures, places = figures[:, order], places[:, order]
+        self.keys, self._figures, self._places = keys, figures, places
 
     def _place(self, member: Member) -> list[int]:
-        place = [self._table.column(member.row), *(len(columns) for columns in self._link_columns)]
+        place = [self._table.column(member.row), *self._counts.tolist()]
         for link in member.links:
             place[1 + self._heights[link][0]] = self._local[link]
         return place
@@ -142,8 +149,8 @@ class Nested:
         """Let a flow go, at the moment the group stands at."""
         at = bisect_left(self.keys, key)
         del self.keys[at]
-        self._figures[:, at:-1] = self._figures[:, at + 1:]
-        self._places[:, at:-1] = self._places[:, at + 1:]
+        for rows in (self._figures, self._places):
+            rows[:, at:-1] = rows[:, at + 1:]
         self._figures, self._places = self._figures[:, :-1], self._places[:, :-1]
 
     # ---------------------------------------------------------------------------------- where it stands
@@ -151,15 +158,20 @@ class Nested:
     def stand_at(self, time_s: float) -> None:
         """Move the group to a moment up to the next completion: what has been moved by then is no longer left."""
         if time_s > self._since_s:
-            block = self._block(time_s)
-            self._figures[0] -= block.moved(time_s)
-            self._figures[5] = block.rates[block.step(time_s)]
+            left, figures = self.left(time_s), self._figures
+            if time_s - self._since_s > 4 * self._table.step_s or self._constant:
+                figures[PACE] = (figures[LEFT] - left) / (time_s - self._since_s)
+            figures[LEFT] = left
             self._since_s = time_s
 
     def left(self, time_s: float) -> Bytes:
         """Return the bytes each flow has still to move at a moment up to the next completion."""
-        left = self._figures[0]
-        return left - self._block(time_s).moved(time_s) if time_s > self._since_s else left
+        if time_s <= self._since_s:
+            return self._figures[LEFT]
+        if time_s == self.finish_s:
+            return self._rest
+        block = self._block(time_s)
+        return self._figures[LEFT] - block.moved(time_s)
 
     def rate(self, key: int, time_s: float) -> float:
         """Return the rate of a flow at a moment up to the next completion."""
@@ -168,38 +180,68 @@ class Nested:
 
     def _block(self, time_s: float) -> _Block:
         """Return the block in which a moment lies, solved already or, in periods that were skipped, solved now."""
-        at = bisect_right(self._blocks, time_s, key=lambda block: float(block.edges_s[0])) - 1
-        skipped = at + 1 < len(self._blocks) and time_s >= self._blocks[at].edges_s[-1]
-        return self._walk(time_s)[-1] if skipped or at < 0 else self._blocks[at]
+        for block in self._blocks:
+            if time_s < block.edges_s[-1]:
+                if time_s >= block.edges_s[0]:
+                    return block
+                break
+        return self._walk(time_s)[-1]
 
     # ---------------------------------------------------------------------------------- the next completion
 
-    def solve(self) -> None:
-        """Find the next completion, from the moment the group stands at on."""
-        left, slack = self._figures[0], self._figures[1]
-        self._blocks = self._walk(math.inf)
-        block, need = self._blocks[-1], left - slack
-        if (need <= 0.0).any():
-            self.finish_s, over = self._since_s, need <= 0.0
+    def solve(self, walk: Walk | None) -> None:
+        """Find the next completion, from the moment the group stands at on.
+
+        walk   the compiled twin of what stands below, if there is one: it gives the same bits
+        """
+        left, slack = self._figures[LEFT], self._figures[SLACK]
+        need = left - slack
+        self._blocks = []
+        if float(need.min()) <= 0.0:
+            self.finish_s, over, self._rest = self._since_s, need <= 0.0, left
+        elif walk is None:
+            over = self._solve(left, slack, need)
         else:
-            step = int((block.passed >= need).any(axis=1).argmax())
-            before = block.passed[step - 1] if step else block.before
-            edge_s, rates = float(block.edges_s[step]), block.rates[step]
-            first = (block.passed[step] >= need).nonzero()[0]
-            past_s = np.maximum((left[first] - before[first]) / rates[first], 0.0)
-            ends_s = edge_s + np.minimum(past_s, block.edges_s[step + 1] - edge_s)
-            self.finish_s = float(ends_s.min())
-            # Not by what is left alone: late in a long run a rounding of the clock is worth more than the slack.
-            over = left - (before + rates * (self.finish_s - edge_s)) <= slack
-            over[first[ends_s <= self.finish_s]] = True
+            over = self._solve_compiled(walk)
         self.done = [self.keys[place] for place in over.nonzero()[0].tolist()]
+
+    def _solve(self, left: Bytes, slack: Bytes, need: Bytes) -> NDArray[np.bool_]:
+        """Set the next completion; return which flows end there."""
+        self._blocks = self._walk(math.inf)
+        block = self._blocks[-1]
+        first = (block.passed[-1] >= need).nonzero()[0]
+        if len(first) > 4:
+            step = int((block.passed >= need).any(axis=1).argmax())
+        else:
+            step = min(int(block.passed[:, at].searchsorted(need[at])) for at in first.tolist())
+        before = block.passed[step - 1] if step else block.before
+        edge_s, rates = float(block.edges_s[step]), block.rates[step]
+        first = first[block.passed[step, first] >= need[first]]
+        past_s = np.maximum((left[first] - before[first]) / rates[first], 0.0)
+        ends_s = edge_s + np.minimum(past_s, block.edges_s[step + 1] - edge_s)
+        self.finish_s = float(ends_s.min())
+        self._rest = left - (before + rates * (self.finish_s - edge_s))
+        # Not by what is left alone: late in a long run a rounding of the clock is worth more than the slack.
+        over = self._rest <= slack
+        over[first[ends_s <= self.finish_s]] = True
+        return over
+
+    def _solve_compiled(self, walk: Walk) -> NDArray[np.bool_]:
+        """Do the same by one compiled loop."""
+        flows, table = len(self.keys), self._table
+        self._rest, over = np.empty(flows), np.zeros(flows, dtype=np.bool_)
+        self.finish_s = walk(table.by_step, self._places, self._counts, self._links, self._figures, self._limited,
+                             self._weighted, self._constant, table.step_s, self._since_s, self._rest, over)
+        if math.isnan(self.finish_s):
+            raise stuck(self.keys, self._since_s)
+        return over
 
     def _walk(self, until_s: float) -> list[_Block]:
         """Solve block after block up to the first completion, or beyond a moment; skip whole periods by division."""
-        need, before = self._figures[0] - self._figures[1], np.zeros(len(self.keys))
+        need, before = self._figures[LEFT] - self._figures[SLACK], np.zeros(len(self.keys))
         if self._constant:
             return [self._standing(before)]
-        table, blocks, whole = self._table, [], 0.0
+        table, blocks = self._table, []
         first = step = self._first_step()
         period_end, steps, turn = first + 1 + table.period, self._first_steps(), before
         while True:
@@ -208,11 +250,11 @@ class Nested:
             blocks.append(block)
             turn = block.passed[0] if step == first else turn
             before = block.passed[-1]
-            if (before >= need).any() or block.edges_s[-1] > until_s:
+            if block.edges_s[-1] > until_s or bool((before >= need).any()):
                 return blocks
-            step, steps = step + steps, self._no_more(4 * steps)
+            step, steps = step + steps, self._no_more(2 * steps)
             if step == period_end:
-                whole = self._periods(need, before, before - turn, (until_s - float(block.edges_s[-1])))
+                whole = self._periods(need, before, before - turn, until_s - float(block.edges_s[-1]))
                 before = before + whole * (before - turn)
                 step += int(whole) * table.period
 
@@ -222,10 +264,9 @@ class Nested:
         return step + 1 if (step + 1) * self._table.step_s <= self._since_s else step
 
     def _first_steps(self) -> int:
-        """Return how many steps the first completion may take, from the present rates."""
-        left, pace = self._figures[0], self._figures[5]
-        expected_s = np.divide(left, pace, out=np.full(len(left), np.inf), where=pace > 0).min()
-        return self._no_more(2 + MARGIN * float(expected_s) / self._table.step_s)
+        """Return how many steps the first completion may take, at the pace so far."""
+        expected_s = float((self._figures[LEFT] / np.maximum(self._figures[PACE], SLOWEST)).min())
+        return self._no_more(2 + MARGIN * expected_s / self._table.step_s)
 
     def _no_more(self, steps: float) -> int:
         return int(max(1, min(steps, LONGEST_BLOCK, MOST_ENTRIES // len(self.keys))))
@@ -234,16 +275,16 @@ class Nested:
         """Solve steps of the grid from a first one on."""
         table = self._table
         edges_s = np.arange(step, step + steps + 1) * table.step_s
-        edges_s[0] = max(edges_s[0], self._since_s)
+        edges_s[0] = max(float(edges_s[0]), self._since_s)
         rates = self._shares(step, steps)
-        passed = rates * np.diff(edges_s)[:, None]
+        passed = rates * (edges_s[1:] - edges_s[:-1])[:, None]
         passed[0] += before
         return _Block(edges_s, rates, passed.cumsum(axis=0), before)
 
     def _standing(self, before: Bytes) -> _Block:
         """Solve a group in which no rate ever changes: one step, long enough."""
         rates = self._shares(0, 1)
-        left, moves = self._figures[0], rates[0] > 0
+        left, moves = self._figures[LEFT], rates[0] > 0
         if not moves.any():
             raise stuck(self.keys, self._since_s)
         span_s = 2.0 * float((left[moves] / rates[0][moves]).min()) + 1.0
@@ -254,14 +295,14 @@ class Nested:
         table, figures, places = self._table, self._figures, self._places
         caps = table.block(step, steps, places[0])
         if self._limited:
-            caps = np.minimum(caps * figures[3], figures[4])
-        capacities = [table.block(step, steps, columns) for columns in self._link_columns]
-        alike = len(capacities) == 1 and capacities[0].shape[1] == 1 and not self._weighted
-        if alike and caps.size <= FEW:
-            rows = zip(caps.tolist(), capacities[0][:, 0].tolist(), strict=True)
+            caps = np.minimum(caps * figures[SHARE], figures[MOST])
+        links = table.block(step, steps, self._links)
+        one = links.shape[1] == 1
+        if one and not self._weighted and caps.size <= FEW:
+            rows = zip(caps.tolist(), links[:, 0].tolist(), strict=True)
             return np.array([fill_one(each, capacity) for each, capacity in rows])
-        return fill(caps, capacities, [None] if len(places) == 2 and capacities[0].shape[1] == 1 else list(places[1:]),
-                    figures[2] if self._weighted else None)
+        capacities = [links] if len(self._counts) == 1 else np.split(links, self._counts.cumsum()[:-1], axis=1)
+        return fill(caps, capacities, [None] if one else list(places[1:]), figures[WEIGHT] if self._weighted else None)
 
     def _periods(self, need: Bytes, moved: Bytes, per_period: Bytes, span_s: float) -> float:
         """Return how many whole periods pass before the next completion, and within a span."""

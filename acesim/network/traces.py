@@ -7,6 +7,7 @@ sum over a period, whole periods skipped by division, a binary search within one
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -190,19 +191,26 @@ class Trace:
         last = float(self.bytes_per_s[-1])
         return self.period_s + (target - self._total) / last if last else math.inf
 
+    @cached_property
+    def _spelt(self) -> tuple[int, memoryview, memoryview]:
+        """(last step, rates, bytes before each edge): entries of a view come as plain numbers, and fast."""
+        return len(self) - 1, memoryview(self.bytes_per_s), memoryview(self.cumulative_bytes)
+
     def _place(self, time_s: float) -> tuple[int, float]:
         """Return (whole periods before a moment, bytes from the start of its period)."""
+        last, rates, before = self._spelt
         period = math.floor(time_s / self.period_s) if self.end == "loop" else 0
         within = time_s - period * self.period_s
-        step = min(int(within / self.step_s), len(self) - 1)
-        past = within - step * self.step_s
-        return period, float(self.cumulative_bytes[step]) + float(self.bytes_per_s[step]) * past
+        step = int(within / self.step_s)
+        step = step if step < last else last
+        return period, before[step] + rates[step] * (within - step * self.step_s)
 
     def _time_within(self, nbytes: float, slack: float) -> float:
         """Return when `nbytes` have passed within a period that carries them, up to the slack."""
+        _, rates, before = self._spelt
         wanted = min(max(nbytes - slack, LEAST_BYTES), self._total)
-        step = int(np.searchsorted(self.cumulative_bytes, wanted)) - 1  # so its rate is not zero
-        past = (nbytes - float(self.cumulative_bytes[step])) / float(self.bytes_per_s[step])
+        step = bisect_left(before, wanted) - 1  # so its rate is not zero
+        past = (nbytes - before[step]) / rates[step]
         return step * self.step_s + min(max(past, 0.0), self.step_s)
 
 
@@ -339,6 +347,9 @@ def least(parts: Sequence[Capacity], source: str = "route") -> Capacity:
         names = ", ".join(trace.source for trace in traces)
         raise TraceError(source, None, f"at every moment one of its links carries nothing ({names}), so no "
                                        f"transfer could ever end: give them a common step with rates > 0")
+    for trace in traces:  # one that is always the lowest is not copied
+        if len(trace) == steps and trace.step_s == step_s and trace.end == "loop" and (trace.bytes_per_s == lowest).all():
+            return trace
     return Trace(step_s, lowest, source=source)
 
 

@@ -1,0 +1,59 @@
+"""The compiled twin of `Nested`'s arithmetic: the same sums in the same order, so the same bits, only sooner.
+
+It is compiled by numba where that is installed (`pip install "acesim[fast]"`).  ACESIM_ACCELERATOR in the environment
+says when: "auto" (default) once a network has needed so many solutions that loading it pays, "on" from the first
+solution, "off" never.  As results do not depend on it, nothing records which way was gone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acesim.scenario.errors import PolicyError
+
+Rates = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+Walk = Callable[..., float]
+
+VARIABLE = "ACESIM_ACCELERATOR"
+CHOICES = ("auto", "on", "off")
+PAYS = 4000
+"""Solutions after which loading the compiled twin pays, with "auto"."""
+
+
+def compiled(solutions: int) -> Walk | None:
+    """Return the compiled `walk`, None where the plain way is to be gone.
+
+    solutions   that this network has needed so far
+    raises      PolicyError for a setting that is none, or "on" where numba is not installed
+    """
+    setting, least = _setting()
+    return None if solutions < least or setting == "off" else _walk()
+
+
+@cache
+def _setting() -> tuple[str, float]:
+    """Return (what the environment says, solutions from which on the compiled twin is taken)."""
+    setting = os.environ.get(VARIABLE, "auto")
+    if setting not in CHOICES:
+        raise PolicyError(f"{VARIABLE} = {setting!r}: must be one of {', '.join(CHOICES)}")
+    there = importlib.util.find_spec("numba") is not None
+    if setting == "on" and not there:
+        raise PolicyError(f"{VARIABLE} = 'on', but numba is not installed: pip install 'acesim[fast]', "
+                          f"or set it to auto")
+    return setting, {"on": 0.0, "auto": PAYS if there else math.inf, "off": math.inf}[setting]
+
+
+@cache
+def _walk() -> Walk:
+    import numba
+
+    compile_ = numba.njit(cache=True, nogil=True)
+    return compile_(walk)
