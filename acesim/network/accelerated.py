@@ -7,19 +7,16 @@ solution, "off" never.  As results do not depend on it, nothing records which wa
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 import os
 from collections.abc import Callable
 from functools import cache
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import cast
 
 from acesim.scenario.errors import PolicyError
 
-Rates = NDArray[np.float64]
-Numbers = NDArray[np.int64]
 Walk = Callable[..., float]
 
 VARIABLE = "ACESIM_ACCELERATOR"
@@ -53,7 +50,5 @@ def _setting() -> tuple[str, float]:
 
 @cache
 def _walk() -> Walk:
-    import numba
-
-    compile_ = numba.njit(cache=True, nogil=True)
-    return compile_(walk)
+    module = importlib.import_module("acesim.network.compiled")
+    return cast(Walk, module.walk)

@@ -136,7 +136,7 @@ class Nested:
         if self.keys and keys[len(self.keys) - 1] > min(keys[len(self.keys):]):
             order = sorted(range(len(keys)), key=keys.__getitem__)
             keys = [keys[place] for place in order]
-            figures, places = figures[:, order], places[:, order]
+            figures, places = figures.take(order, axis=1), places.take(order, axis=1)
         self.keys, self._figures, self._places = keys, figures, places
 
     def _place(self, member: Member) -> list[int]:
@@ -149,9 +149,8 @@ class Nested:
         """Let a flow go, at the moment the group stands at."""
         at = bisect_left(self.keys, key)
         del self.keys[at]
-        for rows in (self._figures, self._places):
-            rows[:, at:-1] = rows[:, at + 1:]
-        self._figures, self._places = self._figures[:, :-1], self._places[:, :-1]
+        self._figures = np.concatenate([self._figures[:, :at], self._figures[:, at + 1:]], axis=1)
+        self._places = np.concatenate([self._places[:, :at], self._places[:, at + 1:]], axis=1)
 
     # ---------------------------------------------------------------------------------- where it stands
 

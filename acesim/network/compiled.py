@@ -1,0 +1,154 @@
+"""The arithmetic of `nested` and `nesting` step by step, to be compiled: the same sums in the same order.
+
+Without numba this is plain Python, far too slow for use, but the same function; a test holds both to the same bits.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+
+import numpy as np
+
+if importlib.util.find_spec("numba"):
+    from numba import njit
+else:
+    def njit(*_, **__):  # noqa: D103  the decorator of a machine without numba
+        return lambda function: function
+
+
+@njit("void(float64[::1], int64, float64[:, ::1], int64[::1], float64[::1], boolean)", cache=True,
+      error_model="numpy")
+def fill_one(rates, row, by_step, links, weight, weighted):
+    """Cut rates down to their shares of a single link that all flows cross."""
+    capacity, total, rest = by_step[row, links[0]], 0.0, 0.0
+    for flow in range(len(rates)):
+        total += rates[flow]
+        rest += weight[flow] if weighted else 1.0
+    if total <= capacity:
+        return
+    level, raised = -1.0, capacity / rest
+    while raised > level:
+        level, taken, rest = raised, 0.0, 0.0
+        for flow in range(len(rates)):
+            share = weight[flow] if weighted else 1.0
+            if rates[flow] < share * level:
+                taken += rates[flow]
+            else:
+                rest += share
+        raised = max(level, (capacity - taken) / (rest if rest > 0.0 else 1.0))
+    for flow in range(len(rates)):
+        rates[flow] = min(rates[flow], weight[flow] * level if weighted else level)
+
+
+@njit("void(float64[::1], int64, float64[:, ::1], int64[:, ::1], int64[::1], int64[::1], float64[::1], boolean)",
+      cache=True, error_model="numpy")
+def fill(rates, row, by_step, places, counts, links, weight, weighted):
+    """Cut rates down to their shares of links, from the innermost on; see `nesting.fill`."""
+    start, flows = 0, len(rates)
+    for height in range(len(counts)):
+        count, place = counts[height], places[1 + height]
+        total, rest, taken = np.zeros(count + 1), np.zeros(count + 1), np.zeros(count + 1)
+        for flow in range(flows):
+            total[place[flow]] += rates[flow]
+            rest[place[flow]] += weight[flow] if weighted else 1.0
+        level, raising = np.full(count + 1, np.inf), False
+        for link in range(count):
+            capacity = by_step[row, links[start + link]]
+            if total[link] > capacity:
+                level[link], raising = capacity / rest[link], True
+        if not raising:
+            start += count
+            continue
+        while raising:
+            raising, rest[:], taken[:] = False, 0.0, 0.0
+            for flow in range(flows):
+                share = weight[flow] if weighted else 1.0
+                if rates[flow] < share * level[place[flow]]:
+                    taken[place[flow]] += rates[flow]
+                else:
+                    rest[place[flow]] += share
+            for link in range(count):
+                spare = by_step[row, links[start + link]] - taken[link]
+                raised = spare / (rest[link] if rest[link] > 0.0 else 1.0)
+                if raised > level[link]:
+                    level[link], raising = raised, True
+        for flow in range(flows):
+            rates[flow] = min(rates[flow], (weight[flow] if weighted else 1.0) * level[place[flow]])
+        start += count
+
+
+@njit("float64(float64[::1], float64[::1], float64[::1])", cache=True, error_model="numpy")
+def periods(need, moved, turn):
+    """Move flows over all whole periods before the next completion; return how many, NaN if nothing moves."""
+    whole = np.inf
+    for flow in range(len(need)):
+        if moved[flow] > turn[flow]:
+            whole = min(whole, (need[flow] - moved[flow]) / (moved[flow] - turn[flow]))
+    if whole == np.inf:
+        return np.nan
+    whole = math.floor(whole)
+    for flow in range(len(need)):
+        moved[flow] = moved[flow] + whole * (moved[flow] - turn[flow])
+    return whole
+
+
+@njit("float64(float64[:, ::1], int64[:, ::1], int64[::1], int64[::1], float64[:, ::1], boolean, boolean, boolean,"
+      "float64, float64, float64[::1], boolean[::1])", cache=True, error_model="numpy")
+def walk(by_step, places, counts, links, figures, limited, weighted, constant, step_s, since_s, rest, over):
+    """Go from step to step up to the next completion; return when it is, NaN for never.
+
+    rest, over   set to the bytes each flow has left then, and whether it ends; the others are those of `Nested`
+    """
+    left, slack, weight, share, most = figures[0], figures[1], figures[2], figures[3], figures[4]
+    column, flows, period = places[0], len(left), len(by_step)
+    need, moved, turn, rates = left - slack, np.zeros(flows), np.zeros(flows), np.empty(flows)
+    step = math.floor(since_s / step_s)
+    if (step + 1) * step_s <= since_s:
+        step += 1
+    edge_s, first = max(step * step_s, since_s), step
+    one = len(counts) == 1 and counts[0] == 1
+    while True:
+        row = step % period
+        for flow in range(flows):
+            rates[flow] = by_step[row, column[flow]]
+            if limited:
+                rates[flow] = min(rates[flow] * share[flow], most[flow])
+        if one:
+            fill_one(rates, row, by_step, links, weight, weighted)
+        else:
+            fill(rates, row, by_step, places, counts, links, weight, weighted)
+        span_s = (step + 1) * step_s - edge_s
+        if constant:
+            span_s = np.inf
+            for flow in range(flows):
+                if rates[flow] > 0.0:
+                    span_s = min(span_s, left[flow] / rates[flow])
+            if span_s == np.inf:
+                return np.nan
+            span_s = 2.0 * span_s + 1.0
+        finish_s = np.inf
+        for flow in range(flows):
+            if moved[flow] + rates[flow] * span_s >= need[flow]:
+                past_s = max((left[flow] - moved[flow]) / rates[flow], 0.0)
+                finish_s = min(finish_s, edge_s + min(past_s, span_s))
+        if finish_s < np.inf:
+            break
+        for flow in range(flows):
+            moved[flow] += rates[flow] * span_s
+        if step == first:
+            turn[:] = moved
+        step += 1
+        if step == first + 1 + period:
+            whole = periods(need, moved, turn)
+            if math.isnan(whole):
+                return np.nan
+            step += int(whole) * period
+        edge_s = step * step_s
+    for flow in range(flows):
+        rest[flow] = left[flow] - (moved[flow] + rates[flow] * (finish_s - edge_s))
+        over[flow] = rest[flow] <= slack[flow]
+        if moved[flow] + rates[flow] * span_s >= need[flow]:
+            past_s = max((left[flow] - moved[flow]) / rates[flow], 0.0)
+            over[flow] = over[flow] or edge_s + min(past_s, span_s) <= finish_s
+    return finish_s
