@@ -25,27 +25,31 @@ PAYS = 4000
 """Solutions after which loading the compiled twin pays, with "auto"."""
 
 
-def compiled(solutions: int) -> Walk | None:
+def compiled(solutions: int, setting: str | None) -> Walk | None:
     """Return the compiled `walk`, None where the plain way is to be gone.
 
     solutions   that this network has needed so far
+    setting     "auto", "on" or "off"; None: as the environment says
     raises      PolicyError for a setting that is none, or "on" where numba is not installed
     """
-    setting, least = _setting()
-    return None if solutions < least or setting == "off" else _walk()
+    return None if solutions < _least(setting or _environment()) else _walk()
 
 
 @cache
-def _setting() -> tuple[str, float]:
-    """Return (what the environment says, solutions from which on the compiled twin is taken)."""
-    setting = os.environ.get(VARIABLE, "auto")
+def _environment() -> str:
+    return os.environ.get(VARIABLE, "auto")
+
+
+@cache
+def _least(setting: str) -> float:
+    """Return how many solutions are found the plain way before the compiled twin is taken."""
     if setting not in CHOICES:
         raise PolicyError(f"{VARIABLE} = {setting!r}: must be one of {', '.join(CHOICES)}")
     there = importlib.util.find_spec("numba") is not None
     if setting == "on" and not there:
         raise PolicyError(f"{VARIABLE} = 'on', but numba is not installed: pip install 'acesim[fast]', "
                           f"or set it to auto")
-    return setting, {"on": 0.0, "auto": PAYS if there else math.inf, "off": math.inf}[setting]
+    return {"on": 0, "auto": PAYS if there else math.inf, "off": math.inf}[setting]
 
 
 @cache

@@ -78,30 +78,36 @@ def fill(rates, row, by_step, places, counts, links, weight, weighted):
         start += count
 
 
-@njit("float64(float64[::1], float64[::1], float64[::1])", cache=True, error_model="numpy")
-def periods(need, moved, turn):
-    """Move flows over all whole periods before the next completion; return how many, NaN if nothing moves."""
+@njit("float64(float64[::1], float64[::1], float64[::1], float64)", cache=True, error_model="numpy")
+def periods(need, moved, turn, most):
+    """Move flows over all whole periods before the next completion, at most some; return how many, NaN for no end."""
     whole = np.inf
     for flow in range(len(need)):
         if moved[flow] > turn[flow]:
             whole = min(whole, (need[flow] - moved[flow]) / (moved[flow] - turn[flow]))
     if whole == np.inf:
         return np.nan
-    whole = math.floor(whole)
+    whole = float(min(np.floor(whole), most))
     for flow in range(len(need)):
         moved[flow] = moved[flow] + whole * (moved[flow] - turn[flow])
     return whole
 
 
 @njit("float64(float64[:, ::1], int64[:, ::1], int64[::1], int64[::1], float64[:, ::1], boolean, boolean, boolean,"
-      "float64, float64, float64[::1], boolean[::1])", cache=True, error_model="numpy")
-def walk(by_step, places, counts, links, figures, limited, weighted, constant, step_s, since_s, rest, over):
-    """Go from step to step up to the next completion; return when it is, NaN for never.
+      "float64, float64, float64, float64[::1], boolean[::1])", cache=True, error_model="numpy")
+def walk(by_step, places, counts, links, figures, limited, weighted, constant, step_s, since_s, until_s,
+         rest, over):
+    """Go from step to step up to the next completion, or a moment before it; return when that is, NaN for never.
 
     rest, over   set to the bytes each flow has left then, and whether it ends; the others are those of `Nested`
     """
-    left, slack, weight, share, most = figures[0], figures[1], figures[2], figures[3], figures[4]
-    column, flows, period = places[0], len(left), len(by_step)
+    flows, period = len(rest), len(by_step)
+    left, slack, weight = figures[0, :flows], figures[1, :flows], figures[2, :flows]
+    share, most, column = figures[3], figures[4], places[0]
+    over[:] = left <= slack
+    if until_s == np.inf and over.any():
+        rest[:] = left
+        return since_s
     need, moved, turn, rates = left - slack, np.zeros(flows), np.zeros(flows), np.empty(flows)
     step = math.floor(since_s / step_s)
     if (step + 1) * step_s <= since_s:
@@ -119,6 +125,9 @@ def walk(by_step, places, counts, links, figures, limited, weighted, constant, s
         else:
             fill(rates, row, by_step, places, counts, links, weight, weighted)
         span_s = (step + 1) * step_s - edge_s
+        if until_s < (np.inf if constant else (step + 1) * step_s):
+            rest[:] = left - (moved + rates * (until_s - edge_s))
+            return until_s
         if constant:
             span_s = np.inf
             for flow in range(flows):
@@ -140,7 +149,7 @@ def walk(by_step, places, counts, links, figures, limited, weighted, constant, s
             turn[:] = moved
         step += 1
         if step == first + 1 + period:
-            whole = periods(need, moved, turn)
+            whole = periods(need, moved, turn, np.floor((until_s - step * step_s) / (period * step_s)))
             if math.isnan(whole):
                 return np.nan
             step += int(whole) * period

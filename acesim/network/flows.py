@@ -69,8 +69,10 @@ class _Flow:
 class Flows:
     """The transfers under way over a set of links.
 
-    links    capacity of each link
-    clock_s  the present moment; it never runs back
+    links        capacity of each link
+    accelerator  "auto", "on" or "off": is the compiled twin of the arithmetic taken?  It gives the same bits.  None:
+                 as ACESIM_ACCELERATOR in the environment says, else "auto"; see `accelerated`
+    clock_s      the present moment; it never runs back
 
     State is plain data: it can be pickled at any moment and taken up again.
 
@@ -82,8 +84,9 @@ class Flows:
     (2.0, [1], 18.0, 3.8)
     """
 
-    def __init__(self, links: Sequence[Capacity]) -> None:
+    def __init__(self, links: Sequence[Capacity], accelerator: str | None = None) -> None:
         self.clock_s = 0.0
+        self._accelerator = accelerator
         self._table = RouteTable(links)
         self._limits = {number: link for number, link in enumerate(links)
                         if isinstance(link, Trace) and link.limit_s < math.inf}
@@ -113,6 +116,11 @@ class Flows:
         raises        as `release`
         """
         self.release(key, nbytes, route, time_s, EQUAL if weight == 1.0 else Terms(weight))
+
+    def start_many(self, keys: Sequence[int], nbytes: Sequence[float], routes: Sequence[Route], time_s: float) -> None:
+        """Let transfers begin at one instant, in any order: one solution for all.  Raises as `release`."""
+        for key, size, route in zip(keys, nbytes, routes, strict=True):
+            self.release(key, size, route, time_s, EQUAL)
 
     def release(self, key: int, nbytes: float, route: Route, time_s: float, terms: Terms) -> None:
         """Let bytes flow on given terms.
@@ -283,7 +291,7 @@ class Flows:
 
     def _solve(self, group: Nested) -> None:
         self._solutions += 1
-        group.solve(compiled(self._solutions))
+        group.solve(compiled(self._solutions, self._accelerator))
         self._enter(group.finish_s, group)
 
     def _still_coupled(self, link: int) -> bool:

@@ -154,10 +154,10 @@ class Loads:
         outgrown = []
         for link in route:
             if row not in self._rows[link]:
-                before = self._kind(link)
+                before = self._kind(link) if self._rows[link] else None
                 self._rows[link].append(row)
                 self._pass(route, link)
-                if before != self._kind(link):
+                if before not in (None, self._kind(link)):
                     outgrown.append(link)
         for link in outgrown:
             self._recount(link)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from acesim.network.accelerated import Walk
 from acesim.network.groups import DONE, Bytes, stuck
-from acesim.network.nesting import fill, fill_one
+from acesim.network.nesting import fill, fill_one, fill_step
 from acesim.network.routes import RouteTable
 from acesim.network.terms import Terms
 
@@ -80,6 +80,10 @@ class Nested:
     solved twice for what is past, and little beyond the next completion.
     """
 
+    def __getstate__(self) -> dict[str, object]:
+        """What is pickled: all but the compiled code, whose part the plain way can take."""
+        return self.__dict__ | {"_walked": None}
+
     def __init__(self, table: RouteTable, heights: Mapping[int, tuple[int, int]], members: Sequence[Member],
                  number: int, start_s: float) -> None:
         self.number, self.alive, self.ticket = number, True, -1
@@ -91,13 +95,15 @@ class Nested:
         by_height = [[link for link in heights if heights[link][0] == height] for height in range(levels)]
         self._local = {link: place for links in by_height for place, link in enumerate(links)}
         self._counts = np.array([len(links) for links in by_height])
+        self._nowhere = self._counts.tolist()
         self._links = np.array([table.column(table.row((link,))) for links in by_height for link in links])
         self._constant = all(table.constant(table.row((link,))) for links in by_height for link in links)
         self._limited = self._weighted = False
-        self._figures = np.empty((6, 0))
-        self._places = np.empty((1 + levels, 0), dtype=np.int64)  # column; number of the link at each height
+        self._all_figures = np.empty((6, 2 * len(members)))  # with room for more; so have places
+        self._all_places = np.empty((1 + levels, 2 * len(members)), dtype=np.int64)
         self._blocks: list[_Block] = []
         self._rest = np.empty(0)
+        self._walked: Walk | None = None
         self.admit(members)
 
     # ---------------------------------------------------------------------------------- who is in it
@@ -119,28 +125,44 @@ class Nested:
         return all(link in self._heights and self._heights[link][1] == outer
                    for link, outer in zip(inside_out, [*inside_out[1:], -1], strict=True))
 
+    @property
+    def _figures(self) -> Bytes:
+        return self._all_figures[:, : len(self.keys)]
+
+    @property
+    def _places(self) -> NDArray[np.int64]:
+        """Column of each flow, and at each height the number of its link."""
+        return self._all_places[:, : len(self.keys)]
+
     def admit(self, members: Sequence[Member]) -> None:
         """Take flows in, at the moment the group stands at."""
-        figures = np.empty((6, len(self.keys) + len(members)))
-        places = np.empty((len(self._places), len(self.keys) + len(members)), dtype=np.int64)
-        figures[:, : len(self.keys)], places[:, : len(self.keys)] = self._figures, self._places
-        for at, member in enumerate(members, len(self.keys)):
+        flows, wanted = len(self.keys), len(self.keys) + len(members)
+        if wanted > self._all_figures.shape[1]:
+            self._all_figures = np.concatenate([self._all_figures, np.empty((6, wanted))], axis=1)
+            more = np.empty((len(self._all_places), wanted), dtype=np.int64)
+            self._all_places = np.concatenate([self._all_places, more], axis=1)
+        for at, member in enumerate(members, flows):
             terms = member.terms
             self._limited |= not terms.free
             self._weighted |= terms.weight != 1.0
             self._constant &= self._table.constant(member.row)
-            figures[:, at] = (member.left, DONE * member.nbytes, terms.weight, terms.share, terms.most_bytes_per_s,
-                              terms.of(self._table.mean[member.row]))
-            places[:, at] = self._place(member)
-        keys = [*self.keys, *(member.key for member in members)]
-        if self.keys and keys[len(self.keys) - 1] > min(keys[len(self.keys):]):
-            order = sorted(range(len(keys)), key=keys.__getitem__)
-            keys = [keys[place] for place in order]
-            figures, places = figures.take(order, axis=1), places.take(order, axis=1)
-        self.keys, self._figures, self._places = keys, figures, places
+            self._all_figures[:, at] = (member.left, DONE * member.nbytes, terms.weight, terms.share,
+                                        terms.most_bytes_per_s, terms.of(self._table.mean[member.row]))
+            self._all_places[:, at] = self._place(member)
+        last = self.keys[-1] if self.keys else -math.inf
+        self.keys += [member.key for member in members]
+        if len(members) > 1 or last > members[0].key:
+            self._order()
+
+    def _order(self) -> None:
+        """Put flows in the order of keys."""
+        order = sorted(range(len(self.keys)), key=self.keys.__getitem__)
+        self.keys.sort()
+        self._figures[:] = self._figures.take(order, axis=1)
+        self._places[:] = self._places.take(order, axis=1)
 
     def _place(self, member: Member) -> list[int]:
-        place = [self._table.column(member.row), *self._counts.tolist()]
+        place = [self._table.column(member.row), *self._nowhere]
         for link in member.links:
             place[1 + self._heights[link][0]] = self._local[link]
         return place
@@ -148,9 +170,9 @@ class Nested:
     def remove(self, key: int) -> None:
         """Let a flow go, at the moment the group stands at."""
         at = bisect_left(self.keys, key)
+        for rows in (self._figures, self._places):
+            rows[:, at:-1] = rows[:, at + 1:]
         del self.keys[at]
-        self._figures = np.concatenate([self._figures[:, :at], self._figures[:, at + 1:]], axis=1)
-        self._places = np.concatenate([self._places[:, :at], self._places[:, at + 1:]], axis=1)
 
     # ---------------------------------------------------------------------------------- where it stands
 
@@ -169,8 +191,11 @@ class Nested:
             return self._figures[LEFT]
         if time_s == self.finish_s:
             return self._rest
-        block = self._block(time_s)
-        return self._figures[LEFT] - block.moved(time_s)
+        if self._walked is not None:
+            left = np.empty(len(self.keys))
+            self._go(self._walked, left, np.empty(len(left), dtype=np.bool_), time_s)
+            return left
+        return self._figures[LEFT] - self._block(time_s).moved(time_s)
 
     def rate(self, key: int, time_s: float) -> float:
         """Return the rate of a flow at a moment up to the next completion."""
@@ -193,19 +218,22 @@ class Nested:
 
         walk   the compiled twin of what stands below, if there is one: it gives the same bits
         """
-        left, slack = self._figures[LEFT], self._figures[SLACK]
-        need = left - slack
-        self._blocks = []
-        if float(need.min()) <= 0.0:
-            self.finish_s, over, self._rest = self._since_s, need <= 0.0, left
-        elif walk is None:
-            over = self._solve(left, slack, need)
+        self._blocks, self._walked = [], walk
+        if walk is None:
+            over = self._solve()
         else:
-            over = self._solve_compiled(walk)
+            self._rest, over = np.empty(len(self.keys)), np.empty(len(self.keys), dtype=np.bool_)
+            self.finish_s = self._go(walk, self._rest, over, math.inf)
         self.done = [self.keys[place] for place in over.nonzero()[0].tolist()]
 
-    def _solve(self, left: Bytes, slack: Bytes, need: Bytes) -> NDArray[np.bool_]:
+    def _solve(self) -> NDArray[np.bool_]:
         """Set the next completion; return which flows end there."""
+        left, slack = self._figures[LEFT], self._figures[SLACK]
+        need = left - slack
+        if float(need.min()) <= 0.0:
+            self.finish_s, self._rest = self._since_s, left
+            over: NDArray[np.bool_] = need <= 0.0
+            return over
         self._blocks = self._walk(math.inf)
         block = self._blocks[-1]
         first = (block.passed[-1] >= need).nonzero()[0]
@@ -225,15 +253,14 @@ class Nested:
         over[first[ends_s <= self.finish_s]] = True
         return over
 
-    def _solve_compiled(self, walk: Walk) -> NDArray[np.bool_]:
-        """Do the same by one compiled loop."""
-        flows, table = len(self.keys), self._table
-        self._rest, over = np.empty(flows), np.zeros(flows, dtype=np.bool_)
-        self.finish_s = walk(table.by_step, self._places, self._counts, self._links, self._figures, self._limited,
-                             self._weighted, self._constant, table.step_s, self._since_s, self._rest, over)
-        if math.isnan(self.finish_s):
+    def _go(self, walk: Walk, left: Bytes, over: NDArray[np.bool_], until_s: float) -> float:
+        """Go by one compiled loop to the next completion or a moment before it; return when that is."""
+        table = self._table
+        end_s = walk(table.by_step, self._all_places, self._counts, self._links, self._all_figures, self._limited,
+                     self._weighted, self._constant, table.step_s, self._since_s, until_s, left, over)
+        if end_s != end_s:
             raise stuck(self.keys, self._since_s)
-        return over
+        return end_s
 
     def _walk(self, until_s: float) -> list[_Block]:
         """Solve block after block up to the first completion, or beyond a moment; skip whole periods by division."""
@@ -295,13 +322,20 @@ class Nested:
         caps = table.block(step, steps, places[0])
         if self._limited:
             caps = np.minimum(caps * figures[SHARE], figures[MOST])
-        links = table.block(step, steps, self._links)
+        links, weights = table.block(step, steps, self._links), figures[WEIGHT] if self._weighted else None
         one = links.shape[1] == 1
-        if one and not self._weighted and caps.size <= FEW:
-            rows = zip(caps.tolist(), links[:, 0].tolist(), strict=True)
-            return np.array([fill_one(each, capacity) for each, capacity in rows])
-        capacities = [links] if len(self._counts) == 1 else np.split(links, self._counts.cumsum()[:-1], axis=1)
-        return fill(caps, capacities, [None] if one else list(places[1:]), figures[WEIGHT] if self._weighted else None)
+        if caps.size <= FEW:
+            return self._one_by_one(caps.tolist(), links.tolist(), None if weights is None else weights.tolist())
+        capacities = [links] if one else np.split(links, self._counts.cumsum()[:-1], axis=1)
+        return fill(caps, capacities, [None] if one else list(places[1:]), weights)
+
+    def _one_by_one(self, caps: list[list[float]], links: list[list[float]], weights: list[float] | None) -> Bytes:
+        if len(self._links) == 1:
+            return np.array([fill_one(each, room[0], weights) for each, room in zip(caps, links, strict=True)])
+        places, ends = self._places[1:].tolist(), self._counts.cumsum().tolist()
+        starts = [0, *ends[:-1]]
+        return np.array([fill_step(each, [rooms[start:end] for start, end in zip(starts, ends, strict=True)], places,
+                                   weights) for each, rooms in zip(caps, links, strict=True)])
 
     def _periods(self, need: Bytes, moved: Bytes, per_period: Bytes, span_s: float) -> float:
         """Return how many whole periods pass before the next completion, and within a span."""

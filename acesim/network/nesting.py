@@ -122,8 +122,8 @@ def _spread(level: Rates, place: Numbers | None, weights: Rates | None) -> Rates
     return level if weights is None else weights * level
 
 
-def fill_one(caps: list[float], capacity: float) -> list[float]:
-    """Return `fill` for one step and one link that all flows share alike, without numpy's overhead: the same bits.
+def fill_one(caps: list[float], capacity: float, weights: list[float] | None = None) -> list[float]:
+    """Return `fill` for one step and one link that all flows share, without numpy's overhead: the same bits.
 
     >>> fill_one([1.0, 9.0, 9.0], 7.0)
     [1.0, 3.0, 3.0]
@@ -133,6 +133,10 @@ def fill_one(caps: list[float], capacity: float) -> list[float]:
         total += cap
     if total <= capacity:
         return caps
+    return _weighted(caps, capacity, weights) if weights else _alike(caps, capacity)
+
+
+def _alike(caps: list[float], capacity: float) -> list[float]:
     level, raised = -1.0, capacity / len(caps)
     while raised > level:
         level, taken, rest = raised, 0.0, 0
@@ -143,3 +147,37 @@ def fill_one(caps: list[float], capacity: float) -> list[float]:
                 rest += 1
         raised = (capacity - taken) / (rest or 1)
     return [cap if cap < level else level for cap in caps]
+
+
+def _weighted(caps: list[float], capacity: float, weights: list[float]) -> list[float]:
+    rest = 0.0
+    for weight in weights:
+        rest += weight
+    level, raised = -1.0, capacity / rest
+    while raised > level:
+        level, taken, rest = raised, 0.0, 0.0
+        for cap, weight in zip(caps, weights, strict=True):
+            if cap < weight * level:
+                taken += cap
+            else:
+                rest += weight
+        raised = (capacity - taken) / (rest or 1.0)
+    return [min(cap, weight * level) for cap, weight in zip(caps, weights, strict=True)]
+
+
+def fill_step(caps: list[float], capacities: Sequence[list[float]], places: Sequence[list[int]],
+              weights: list[float] | None) -> list[float]:
+    """Return `fill` for one step, link by link, without numpy's overhead: the same bits.
+
+    >>> fill_step([9.0, 9.0, 9.0], [[4.0], [10.0]], [[0, 0, 1], [0, 0, 0]], None)
+    [2.0, 2.0, 6.0]
+    """
+    for capacity, place in zip(capacities, places, strict=True):
+        riders: list[list[int]] = [[] for _ in (*capacity, None)]
+        for flow, link in enumerate(place):
+            riders[link].append(flow)
+        for room, flows in zip(capacity, riders, strict=False):
+            share = fill_one([caps[flow] for flow in flows], room, weights and [weights[flow] for flow in flows])
+            for flow, rate in zip(flows, share, strict=True):
+                caps[flow] = rate
+    return caps

@@ -1,5 +1,6 @@
 """The compiled twin: the same bits as the plain way, and chosen as the environment says."""
 
+import importlib.util
 import math
 
 import numpy as np
@@ -57,9 +58,9 @@ def play(links, starts):
 def test_the_same_bits(world):
     """Uncompiled where numba is not installed: then it is the algorithm that is compared."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flows, "compiled", lambda _: None)
+        patch.setattr(flows, "compiled", lambda *_: None)
         expected = play(*world)
-        patch.setattr(flows, "compiled", lambda _: compiled.walk)
+        patch.setattr(flows, "compiled", lambda *_: compiled.walk)
         assert play(*world) == expected
 
 
@@ -75,12 +76,11 @@ def test_one_step_and_many_give_the_same_bits(flows_, steps, seed):
     assert (rates == placed).all()
 
 
-def test_the_environment_says_when(monkeypatch):
+def test_a_setting_says_when(monkeypatch):
     def asked(setting, there=True):
-        monkeypatch.setenv(accelerated.VARIABLE, setting)
         monkeypatch.setattr(accelerated.importlib.util, "find_spec", lambda _: object() if there else None)
-        accelerated._setting.cache_clear()
-        return [accelerated.compiled(solutions) is not None for solutions in (1, accelerated.PAYS)]
+        accelerated._least.cache_clear()
+        return [accelerated.compiled(solutions, setting) is not None for solutions in (1, accelerated.PAYS)]
 
     monkeypatch.setattr(accelerated, "_walk", lambda: compiled.walk)
     try:
@@ -93,4 +93,18 @@ def test_the_environment_says_when(monkeypatch):
         with pytest.raises(PolicyError, match="must be one of auto, on, off"):
             asked("perhaps")
     finally:
-        accelerated._setting.cache_clear()
+        accelerated._least.cache_clear()
+
+
+def test_the_environment_is_asked_where_nothing_is_said(monkeypatch):
+    monkeypatch.setattr(accelerated, "_walk", lambda: compiled.walk)
+    for setting, taken in (("off", False), ("auto", True)):
+        monkeypatch.setenv(accelerated.VARIABLE, setting)
+        accelerated._environment.cache_clear()
+        assert (accelerated.compiled(accelerated.PAYS, None) is not None) == (taken and there())
+    monkeypatch.undo()
+    accelerated._environment.cache_clear()
+
+
+def there():
+    return importlib.util.find_spec("numba") is not None

@@ -1,0 +1,193 @@
+"""`python -m benchmarks.flows`: what the flow engine does in a second, on trees of 80 to 100 000 workers.
+
+An event is an arrival or a departure.  The tree has two levels both ways: a worker's own link, its region's, the
+cloud's; workers' links fluctuate as acesim's generator makes them, four kinds of access in turn.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from acesim import scenario
+from acesim.network import topology
+from acesim.network.flows import Flows
+from acesim.network.generator import lines
+from acesim.network.traces import Capacity, constant
+from acesim.scenario.schema import Access
+
+KINDS = ("lte", "5g", "fixed", "wifi")
+DISTINCT = 1000
+"""Lines that are drawn; more workers take them in turn."""
+REGIONS = 4
+MEGABYTE = 1e6
+
+
+class Tree(NamedTuple):
+    """Links and the workers' routes over them."""
+
+    links: list[Capacity]
+    up: list[tuple[int, ...]]
+    down: list[tuple[int, ...]]
+
+    @property
+    def workers(self) -> int:
+        """W."""
+        return len(self.up)
+
+
+def tree(workers: int, region_share: float, cloud_share: float = 4.0, regions: int = REGIONS) -> Tree:
+    """Return a tree whose region links carry a share of what all of their workers' links carry in the mean.
+
+    cloud_share   capacity of the cloud's links over that of all regions together
+    """
+    accesses = [Access(kind=KINDS[worker % len(KINDS)], downlink_bytes_per_s=25 * MEGABYTE / 8)
+                for worker in range(min(workers, DISTINCT))]
+    drawn = lines(accesses, 1.0, 128.0, 0)
+    own = [drawn[worker % DISTINCT] for worker in range(workers)]
+    links: list[Capacity] = [trace for line in own for trace in (line.up, line.down)]
+    wanted = [sum(getattr(line, way).mean for line in own) for way in ("up", "down")]
+    first = len(links)
+    links += [constant(region_share * total / regions) for total in wanted for _ in range(regions)]
+    links += [constant(cloud_share * region_share * total) for total in wanted]
+    cloud = first + 2 * regions
+    return Tree(links, [(2 * worker, first + worker % regions, cloud) for worker in range(workers)],
+                [(cloud + 1, first + regions + worker % regions, 2 * worker + 1) for worker in range(workers)])
+
+
+def sizes(workers: int) -> Iterator[float]:
+    """Yield bytes of one transfer after the other, spread so that ends do not fall together."""
+    rng = np.random.default_rng(1)
+    while True:
+        yield from (MEGABYTE * (5 + 45 * rng.random(max(workers, 1000)))).tolist()
+
+
+def closed_loop(flows: Flows, built: Tree, events: int) -> float:
+    """Return events per second where every worker goes on with the next transfer, the other way, at once."""
+    size, down = sizes(built.workers), [worker % 2 for worker in range(built.workers)]
+    routes = (built.up, built.down)
+    for worker in range(built.workers):
+        flows.start(worker, next(size), routes[down[worker]][worker], 0.0)
+    for _ in range(min(built.workers // 2, events // 10) + 10):  # let the ends spread
+        _turn(flows, routes, down, size)
+    done, start = 0, time.process_time()
+    while done < events:
+        done += 2 * _turn(flows, routes, down, size)
+    return done / (time.process_time() - start)
+
+
+def _turn(flows: Flows, routes: tuple[list, list], down: list[int], size: Iterator[float]) -> int:
+    end_s = flows.next_finish()
+    ended = flows.advance(end_s)
+    for worker in ended:
+        down[worker] = 1 - down[worker]
+        flows.start(worker, next(size), routes[down[worker]][worker], end_s)
+    return len(ended)
+
+
+def rounds(flows: Flows, built: Tree, count: int) -> float:
+    """Return events per second of barrier rounds: all download, then all upload, nobody waits for less."""
+    size, start, now_s = sizes(built.workers), time.process_time(), 0.0
+    for number in range(2 * count):
+        routes = built.up if number % 2 else built.down
+        for worker, route in enumerate(routes):
+            flows.start(worker, next(size), route, now_s)
+        while (end_s := flows.next_finish()) < math.inf:
+            flows.advance(end_s)
+            now_s = end_s
+    return 4 * count * built.workers / (time.process_time() - start)
+
+
+def table1_rounds(flows: Flows, count: int = 3) -> float:
+    """Return events per second of FullSync's rounds of table1: uploads start as each worker has computed."""
+    world = scenario.load("table1")
+    built = topology.build(world.workers, world.network, 0)
+    start, now_s, events = time.process_time(), 0.0, 0
+    for _ in range(count):
+        waiting = [(now_s, worker, built.down_route[worker]) for worker in range(built.workers)]
+        waiting += [(math.inf, worker + built.workers, built.up_route[worker]) for worker in range(built.workers)]
+        while waiting or len(flows):
+            due_s, end_s = (waiting[0][0] if waiting else math.inf), flows.next_finish()
+            if due_s <= end_s and due_s < math.inf:
+                while waiting and waiting[0][0] == due_s:
+                    _, key, route = waiting.pop(0)
+                    flows.start(key, 1.42e9, route, due_s)
+                continue
+            for key in flows.advance(end_s):
+                events += 2
+                now_s = end_s
+                if key < built.workers:
+                    computed = (end_s + 2.0 + 0.37 * key, key + built.workers, built.up_route[key])
+                    waiting = sorted([entry for entry in waiting if entry[1] != computed[1]] + [computed])
+    return events / (time.process_time() - start)
+
+
+def peak_bytes() -> int:
+    """Return the most memory this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def memory_per_worker(workers: int) -> float:
+    """Return what flows take a worker beside the links' own traces, in bytes; in a process whose peak is still low."""
+    built = tree(workers, 20.0)
+    before, flows = peak_bytes(), Flows(built.links)
+    closed_loop(flows, built, 4 * workers)
+    return (peak_bytes() - before) / workers
+
+
+def accelerators() -> list[str]:
+    """Return the ways there are to measure."""
+    import importlib.util
+    return ["off", "on"] if importlib.util.find_spec("numba") else ["off"]
+
+
+def rows(largest: int = 100_000) -> list[tuple[str, str]]:
+    """Measure, largest trees last but memory first; return (what, figure)."""
+    found = [("flows: memory a worker, 10 000 workers, traces apart", f"{memory_per_worker(10_000) / 1e3:.1f} kB")]
+    for workers in (80, 1000, 10_000, 100_000):
+        if workers <= largest:
+            built = tree(workers, 20.0)
+            found.append((f"flows: {workers} workers, no shared link binds", f"{_figure(built, 20_000, ['off'])}; "
+                          f"barrier rounds {rounds(Flows(built.links), built, 1):,.0f} events/s"))
+    for workers, events in ((80, 4000), (1000, 2000), (10_000, 600)):
+        for cloud_share, which in ((4.0, "regions bind"), (0.8, "regions and cloud bind")):
+            if workers <= largest:
+                found.append((f"flows: {workers} workers, {which}",
+                              _figure(tree(workers, 0.3, cloud_share), events, accelerators())))
+    for way in accelerators():
+        per_event = [1e6 / closed_loop(Flows(built.links, way), built, 600)
+                     for built in (tree(2 * sharing, 0.3, regions=1) for sharing in (16, 128, 1024, 8192))]
+        found.append((f"flows: us an event with 16, 128, 1024, 8192 flows a link, accelerator {way}",
+                      ", ".join(f"{each:.0f}" for each in per_event)))
+        table1_rounds(Flows(topology_links(), way), 1)
+        found.append((f"flows: FullSync's rounds of table1, accelerator {way}",
+                      f"{1e6 / table1_rounds(Flows(topology_links(), way)):.1f} us an event"))
+    return found
+
+
+def topology_links() -> tuple[Capacity, ...]:
+    """Return table1's links."""
+    world = scenario.load("table1")
+    return topology.build(world.workers, world.network, 0).links
+
+
+def _figure(built: Tree, events: int, ways: list[str]) -> str:
+    """Return events per second, one way beside the other."""
+    names = {"off": "plain", "on": "accelerated"}
+    return ", ".join(f"{names[way]} {closed_loop(Flows(built.links, way), built, events):,.0f} events/s" for way in ways)
+
+
+def main() -> None:
+    """Print the table."""
+    for what, figure in rows(*map(int, sys.argv[1:])):
+        print(f"{what:80} {figure}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
