@@ -72,6 +72,9 @@ def closed_loop(flows: Flows, built: Tree, events: int) -> float:
     """Return events per second where every worker goes on with the next transfer, the other way, at once."""
     size, down = sizes(built.workers), [worker % 2 for worker in range(built.workers)]
     routes = (built.up, built.down)
+    for worker in range(built.workers):  # so that all routes are known
+        flows.start(worker, 0.0, routes[1 - down[worker]][worker], 0.0)
+    flows.advance(0.0)
     for worker in range(built.workers):
         flows.start(worker, next(size), routes[down[worker]][worker], 0.0)
     for _ in range(min(built.workers // 2, events // 10) + 10):  # let the ends spread

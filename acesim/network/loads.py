@@ -79,7 +79,7 @@ class Loads:
         self.touched: dict[int, None] = {}
         self._wanted = [0] * len(links)
         self._means = [0] * len(links)
-        self._rows: list[list[int]] = [[] for _ in links]  # that cross each link
+        self._rows: list[dict[int, None]] = [{} for _ in links]  # that cross each link
         self._bound = [0] * len(links)  # on all that can ever come over each link
         self._passages: dict[tuple[int, int], _Passage] = {}
         self._ways: dict[int, _Way] = {}  # of each row
@@ -155,7 +155,7 @@ class Loads:
         for link in route:
             if row not in self._rows[link]:
                 before = self._kind(link) if self._rows[link] else None
-                self._rows[link].append(row)
+                self._rows[link][row] = None
                 self._pass(route, link)
                 if before not in (None, self._kind(link)):
                     outgrown.append(link)

@@ -19,8 +19,8 @@ from acesim.network.terms import Terms
 LONGEST_BLOCK = 512
 MOST_ENTRIES = 1 << 19
 """A block of steps is no longer, and holds no more rates, than this."""
-FEW = 128
-"""No more rates than this are found faster one by one."""
+FEW, FEW_OF_MANY = 160, 640
+"""No more rates than this are found faster one by one, on one link or on several."""
 MARGIN = 1.25
 """A first block is this much longer than the first completion would take at the pace so far."""
 SLOWEST = 1e-9
@@ -324,7 +324,7 @@ class Nested:
             caps = np.minimum(caps * figures[SHARE], figures[MOST])
         links, weights = table.block(step, steps, self._links), figures[WEIGHT] if self._weighted else None
         one = links.shape[1] == 1
-        if caps.size <= FEW:
+        if caps.size <= (FEW if one else FEW_OF_MANY):
             return self._one_by_one(caps.tolist(), links.tolist(), None if weights is None else weights.tolist())
         capacities = [links] if one else np.split(links, self._counts.cumsum()[:-1], axis=1)
         return fill(caps, capacities, [None] if one else list(places[1:]), weights)

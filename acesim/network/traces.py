@@ -333,6 +333,10 @@ def least(parts: Sequence[Capacity], source: str = "route") -> Capacity:
     >>> least([Trace(1., np.array([1., 5.])), Trace(1., np.array([3., 9., 2.]))]).bytes_per_s
     array([1., 5., 1., 3., 1., 2.])
     """
+    narrowest = min(parts, key=lambda part: part.maximum)
+    if isinstance(narrowest, Trace) and narrowest.end == "loop" and all(
+            part is narrowest or part.minimum >= narrowest.maximum for part in parts):
+        return narrowest  # not copied
     if len(parts) == 1:
         return parts[0]
     traces = [part for part in parts if isinstance(part, Trace)]
@@ -347,9 +351,6 @@ def least(parts: Sequence[Capacity], source: str = "route") -> Capacity:
         names = ", ".join(trace.source for trace in traces)
         raise TraceError(source, None, f"at every moment one of its links carries nothing ({names}), so no "
                                        f"transfer could ever end: give them a common step with rates > 0")
-    for trace in traces:  # one that is always the lowest is not copied
-        if len(trace) == steps and trace.step_s == step_s and trace.end == "loop" and (trace.bytes_per_s == lowest).all():
-            return trace
     return Trace(step_s, lowest, source=source)
 
 
