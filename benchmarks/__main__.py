@@ -23,8 +23,7 @@ import numpy as np
 
 from acesim import scenario, study
 from acesim.engine.agenda import Agenda
-from acesim.network import topology
-from acesim.network.flows import Flows
+from benchmarks import flows
 from benchmarks.compressors import compressor_rows, optimizer_rows
 from benchmarks.fedavg import fedavg_rows
 from benchmarks.learning import gradient_rows, large_rows, task_rows
@@ -43,21 +42,6 @@ def agenda_row(rows: list[Row]) -> None:
     rows.append(("agenda, bare events", f"{20_000 / median_s(play) / 1e3:.0f} k/s"))
 
 
-def flow_rows(rows: list[Row]) -> None:
-    """A barrier round of 80 dense uploads of the nominal 350M model over shared links."""
-    world = scenario.load("table1")
-    built = topology.build(world.workers, world.network, 0)
-
-    def play() -> None:
-        flows = Flows(built.links)
-        for worker in range(80):
-            flows.advance(0.1 * worker)
-            flows.start(worker, 1.42e9, built.up_route[worker], 0.1 * worker)
-        while (due_s := flows.next_finish()) < float("inf"):
-            flows.advance(due_s)
-    rows.append(("80 uploads of 1.42 GB over shared links, start to last finish", f"{median_s(play) * 1e3:.1f} ms"))
-
-
 def run_rows(rows: list[Row]) -> None:
     """Whole runs of one epoch, wall time and its ratio to FullSync."""
     base_s = None
@@ -73,12 +57,12 @@ def run_rows(rows: list[Row]) -> None:
                      f"peak {(peak or 0) / 1e6:.0f} MB"))
 
 
-PARTS = {
+PARTS: dict[str, tuple[Callable[[list[Row]], object], ...]] = {
     "learning": (gradient_rows, large_rows, task_rows),
     "fedavg": (fedavg_rows,),
     "compressors": (compressor_rows, optimizer_rows),
     "agenda": (agenda_row,),
-    "flows": (flow_rows,),
+    "flows": (lambda rows: rows.extend(flows.rows()),),
     "runs": (run_rows,),
     "profile": (profile_rows,),
     "memory": (memory_rows,),

@@ -141,25 +141,30 @@ class Nested:
             self._all_figures = np.concatenate([self._all_figures, np.empty((6, wanted))], axis=1)
             more = np.empty((len(self._all_places), wanted), dtype=np.int64)
             self._all_places = np.concatenate([self._all_places, more], axis=1)
+        if len(members) == 1:
+            at = bisect_left(self.keys, members[0].key)
+            for rows in (self._all_figures, self._all_places):
+                rows[:, at + 1: wanted] = rows[:, at: flows]
+            self._set(at, members[0])
+            self.keys.insert(at, members[0].key)
+            return
         for at, member in enumerate(members, flows):
-            terms = member.terms
-            self._limited |= not terms.free
-            self._weighted |= terms.weight != 1.0
-            self._constant &= self._table.constant(member.row)
-            self._all_figures[:, at] = (member.left, DONE * member.nbytes, terms.weight, terms.share,
-                                        terms.most_bytes_per_s, terms.of(self._table.mean[member.row]))
-            self._all_places[:, at] = self._place(member)
-        last = self.keys[-1] if self.keys else -math.inf
+            self._set(at, member)
         self.keys += [member.key for member in members]
-        if len(members) > 1 or last > members[0].key:
-            self._order()
-
-    def _order(self) -> None:
-        """Put flows in the order of keys."""
-        order = sorted(range(len(self.keys)), key=self.keys.__getitem__)
+        order = sorted(range(wanted), key=self.keys.__getitem__)
         self.keys.sort()
         self._figures[:] = self._figures.take(order, axis=1)
         self._places[:] = self._places.take(order, axis=1)
+
+    def _set(self, at: int, member: Member) -> None:
+        """Write down a flow."""
+        terms = member.terms
+        self._limited |= not terms.free
+        self._weighted |= terms.weight != 1.0
+        self._constant &= self._table.constant(member.row)
+        self._all_figures[:, at] = (member.left, DONE * member.nbytes, terms.weight, terms.share,
+                                    terms.most_bytes_per_s, terms.of(self._table.mean[member.row]))
+        self._all_places[:, at] = self._place(member)
 
     def _place(self, member: Member) -> list[int]:
         place = [self._table.column(member.row), *self._nowhere]
