@@ -100,11 +100,11 @@ def _turn(flows: Flows, routes: tuple[list, list], down: list[int], size: Iterat
 
 def rounds(flows: Flows, built: Tree, count: int) -> float:
     """Return events per second of barrier rounds: all download, then all upload, nobody waits for less."""
-    size, start, now_s = sizes(built.workers), time.process_time(), 0.0
-    for number in range(2 * count):
-        routes = built.up if number % 2 else built.down
-        for worker, route in enumerate(routes):
-            flows.start(worker, next(size), route, now_s)
+    size, start, now_s = sizes(built.workers), 0.0, 0.0
+    for number in range(2 * count + 2):
+        start = time.process_time() if number == 2 else start  # the first round makes the routes known
+        routes, nbytes = built.up if number % 2 else built.down, [next(size) for _ in built.up]
+        flows.start_many(range(built.workers), nbytes, routes, now_s)
         while (end_s := flows.next_finish()) < math.inf:
             flows.advance(end_s)
             now_s = end_s
