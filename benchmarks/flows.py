@@ -183,7 +183,8 @@ def rows(largest: int = 100_000) -> Iterator[tuple[str, str]]:
 def _figure(built: Tree, events: int, ways: list[str]) -> str:
     """Return events per second, one way beside the other."""
     names = {"off": "plain", "on": "accelerated"}
-    return ", ".join(f"{names[way]} {closed_loop(Flows(built.links, way), built, events):,.0f} events/s" for way in ways)
+    return ", ".join(f"{names[way]} {closed_loop(Flows(built.links, way), built, events):,.0f} events/s"
+                     for way in ways)
 
 
 def main() -> None:

@@ -24,6 +24,9 @@ CHOICES = ("auto", "on", "off")
 PAYS = 4000
 """Solutions after which loading the compiled twin pays, with "auto"."""
 
+FOR_EVER = 2.0**52
+"""Steps that no group goes on for without a completion: what is slower stands still."""
+
 
 def compiled(solutions: int, setting: str | None) -> Walk | None:
     """Return the compiled `walk`, None where the plain way is to be gone.

@@ -5,21 +5,34 @@ Without numba this is plain Python, far too slow for use, but the same function;
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-if importlib.util.find_spec("numba"):
-    from numba import njit
-else:
-    def njit(*_, **__):  # noqa: D103  the decorator of a machine without numba
-        return lambda function: function
+from acesim.network.accelerated import FOR_EVER
+
+Rates = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _as_it_is(signature: str, **_: object) -> Compile:
+    """Take numba's place where it is not installed."""
+    return lambda function: function
+
+
+njit: Callable[..., Compile] = (importlib.import_module("numba").njit if importlib.util.find_spec("numba")
+                                else _as_it_is)
 
 
 @njit("void(float64[::1], int64, float64[:, ::1], int64[::1], float64[::1], boolean)", cache=True,
       error_model="numpy")
-def fill_one(rates, row, by_step, links, weight, weighted):
+def fill_one(rates: Rates, row: int, by_step: Rates, links: Numbers, weight: Rates, weighted: bool) -> None:
     """Cut rates down to their shares of a single link that all flows cross."""
     capacity, total, rest = by_step[row, links[0]], 0.0, 0.0
     for flow in range(len(rates)):
@@ -43,7 +56,8 @@ def fill_one(rates, row, by_step, links, weight, weighted):
 
 @njit("void(float64[::1], int64, float64[:, ::1], int64[:, ::1], int64[::1], int64[::1], float64[::1], boolean)",
       cache=True, error_model="numpy")
-def fill(rates, row, by_step, places, counts, links, weight, weighted):
+def fill(rates: Rates, row: int, by_step: Rates, places: Numbers, counts: Numbers, links: Numbers, weight: Rates,
+         weighted: bool) -> None:
     """Cut rates down to their shares of links, from the innermost on; see `nesting.fill`."""
     start, flows = 0, len(rates)
     for height in range(len(counts)):
@@ -78,16 +92,17 @@ def fill(rates, row, by_step, places, counts, links, weight, weighted):
         start += count
 
 
-@njit("float64(float64[::1], float64[::1], float64[::1], float64)", cache=True, error_model="numpy")
-def periods(need, moved, turn, most):
+@njit("float64(float64[::1], float64[::1], float64[::1], int64, float64)", cache=True, error_model="numpy")
+def periods(need: Rates, moved: Rates, turn: Rates, period: int, most: float) -> float:
     """Move flows over all whole periods before the next completion, at most some; return how many, NaN for no end."""
-    whole = np.inf
+    whole: float = np.inf
     for flow in range(len(need)):
         if moved[flow] > turn[flow]:
             whole = min(whole, (need[flow] - moved[flow]) / (moved[flow] - turn[flow]))
-    if whole == np.inf:
+    whole = float(np.floor(whole))
+    if whole * period > FOR_EVER:
         return np.nan
-    whole = float(min(np.floor(whole), most))
+    whole = min(whole, most)
     for flow in range(len(need)):
         moved[flow] = moved[flow] + whole * (moved[flow] - turn[flow])
     return whole
@@ -95,8 +110,9 @@ def periods(need, moved, turn, most):
 
 @njit("float64(float64[:, ::1], int64[:, ::1], int64[::1], int64[::1], float64[:, ::1], boolean, boolean, boolean,"
       "float64, float64, float64, float64[::1], boolean[::1])", cache=True, error_model="numpy")
-def walk(by_step, places, counts, links, figures, limited, weighted, constant, step_s, since_s, until_s,
-         rest, over):
+def walk(by_step: Rates, places: Numbers, counts: Numbers, links: Numbers, figures: Rates, limited: bool,
+         weighted: bool, constant: bool, step_s: float, since_s: float, until_s: float, rest: Rates,
+         over: NDArray[np.bool_]) -> float:
     """Go from step to step up to the next completion, or a moment before it; return when that is, NaN for never.
 
     rest, over   set to the bytes each flow has left then, and whether it ends; the others are those of `Nested`
@@ -149,7 +165,7 @@ def walk(by_step, places, counts, links, figures, limited, weighted, constant, s
             turn[:] = moved
         step += 1
         if step == first + 1 + period:
-            whole = periods(need, moved, turn, np.floor((until_s - step * step_s) / (period * step_s)))
+            whole = periods(need, moved, turn, period, np.floor((until_s - step * step_s) / (period * step_s)))
             if math.isnan(whole):
                 return np.nan
             step += int(whole) * period

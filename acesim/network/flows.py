@@ -95,7 +95,7 @@ class Flows:
         self._loose: dict[int, None] = {}  # flows that are neither alone nor in a group
         self._owners: dict[int, Nested] = {}  # of links that bind
         self._unsolved: dict[int, Nested] = {}  # by number
-        self._ends: list[tuple[float, int, _Flow | Group]] = []  # a heap; what is no longer true stays until it comes up
+        self._ends: list[tuple[float, int, _Flow | Group]] = []  # a heap; what is no longer true goes when it comes up
         self._tickets = 0
         self._groups = 0
         self._solutions = 0
@@ -279,8 +279,8 @@ class Flows:
         while self._loads.touched:
             for link in self._loads.changed():
                 if not self._still_coupled(link):
-                    for flow in list(self._loads.members[link].values()):
-                        self._loosen(flow)
+                    for key in self._loads.members[link]:
+                        self._loosen(self._flows[key])
         if self._loose:
             self._gather()
         if self._unsolved:
@@ -381,8 +381,9 @@ class Flows:
         rows = [*(self._table.row((link,)) for link in links), *(flow.row for flow in flows)]
         group: Group
         if nesting is not None and all(self._table.spelt(row) for row in rows):
-            group = self._unsolved[self._groups] = Nested(self._table, nesting, members, self._groups, self.clock_s)
-            self._owners.update(dict.fromkeys(links, group))
+            nested = group = Nested(self._table, nesting, members, self._groups, self.clock_s)
+            self._unsolved[self._groups] = nested
+            self._owners.update(dict.fromkeys(links, nested))
         else:
             group = self._together(flows, links)
             self._enter(group.finish_s, group)

@@ -28,17 +28,19 @@ MARGIN = 1.25
 class Group(Protocol):
     """Flows that are coupled to each other and to nobody else.
 
-    keys       of its flows, ascending
     finish_s   of its next completion
     done       the keys that finish then
     alive      False once it has been dissolved; ticket: of its entry among the completions that are due
     """
 
-    keys: Sequence[int]
     finish_s: float
     done: Sequence[int]
     alive: bool
     ticket: int
+
+    @property
+    def keys(self) -> Sequence[int]:
+        """Its flows, ascending."""
 
     def left(self, time_s: float) -> Bytes:
         """Return the bytes each flow has still to move at a moment up to the next completion."""

@@ -87,7 +87,7 @@ class Loads:
 
     def enter(self, flow: Rider) -> None:
         """Take note of an arrival."""
-        key = flow.key
+        key, profiles = flow.key, self._profiles
         highest, mean, own, shared = self._ways.get(flow.row) or self._way(flow)
         if not flow.terms.free:
             highest, mean = self._figures(flow.row, flow.terms)
@@ -105,12 +105,12 @@ class Loads:
             self.members[link][key] = flow
             if self._wanted[link] > self._room[link] and not self.binds[link]:
                 self.touched[link] = None
-            if link in self._profiles:
+            if link in profiles:
                 self._redraw(link, flow, 1.0)
 
     def leave(self, flow: Rider) -> None:
         """Take note of a departure."""
-        key = flow.key
+        key, profiles = flow.key, self._profiles
         highest, mean, own, shared = self._ways[flow.row]
         if not flow.terms.free:
             highest, mean = self._figures(flow.row, flow.terms)
@@ -127,7 +127,7 @@ class Loads:
             del self.members[link][key]
             if self.binds[link]:
                 self.touched[link] = None
-            if link in self._profiles:
+            if link in profiles:
                 self._redraw(link, flow, -1.0)
 
     def changed(self) -> list[int]:
@@ -215,7 +215,7 @@ class Loads:
             return False
         if self._means[link] > self._mean_room[link]:
             if self._means[link] > SATURATED * self._mean_room[link]:
-                self._profiles.pop(link, None)
+                self._profiles.pop(link, None)  # not at once: around the mean it would be drawn anew again and again
             return True  # on average, so at some moment; in doubt where a limit cuts off peaks
         return self._peaks(link)
 

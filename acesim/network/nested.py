@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.network.accelerated import Walk
+from acesim.network.accelerated import FOR_EVER, Walk
 from acesim.network.groups import DONE, Bytes, stuck
 from acesim.network.nesting import fill, fill_one, fill_step
 from acesim.network.routes import RouteTable
@@ -127,7 +127,8 @@ class Nested:
 
     @property
     def _figures(self) -> Bytes:
-        return self._all_figures[:, : len(self.keys)]
+        figures: Bytes = self._all_figures[:, : len(self.keys)]
+        return figures
 
     @property
     def _places(self) -> NDArray[np.int64]:
@@ -192,15 +193,16 @@ class Nested:
 
     def left(self, time_s: float) -> Bytes:
         """Return the bytes each flow has still to move at a moment up to the next completion."""
+        left: Bytes = self._figures[LEFT]
         if time_s <= self._since_s:
-            return self._figures[LEFT]
+            return left
         if time_s == self.finish_s:
             return self._rest
         if self._walked is not None:
             left = np.empty(len(self.keys))
             self._go(self._walked, left, np.empty(len(left), dtype=np.bool_), time_s)
             return left
-        return self._figures[LEFT] - self._block(time_s).moved(time_s)
+        return left - self._block(time_s).moved(time_s)
 
     def rate(self, key: int, time_s: float) -> float:
         """Return the rate of a flow at a moment up to the next completion."""
@@ -305,7 +307,7 @@ class Nested:
     def _solved(self, step: int, steps: int, before: Bytes) -> _Block:
         """Solve steps of the grid from a first one on."""
         table = self._table
-        edges_s = np.arange(step, step + steps + 1) * table.step_s
+        edges_s: Bytes = np.arange(step, step + steps + 1, dtype=np.float64) * table.step_s
         edges_s[0] = max(float(edges_s[0]), self._since_s)
         rates = self._shares(step, steps)
         passed = rates * (edges_s[1:] - edges_s[:-1])[:, None]
@@ -345,8 +347,8 @@ class Nested:
     def _periods(self, need: Bytes, moved: Bytes, per_period: Bytes, span_s: float) -> float:
         """Return how many whole periods pass before the next completion, and within a span."""
         moves = per_period > 0
-        if not moves.any():
+        whole = np.floor(((need[moves] - moved[moves]) / per_period[moves]).min()) if moves.any() else math.inf
+        if whole * self._table.period > FOR_EVER:
             raise stuck(self.keys, self._since_s)
-        whole = math.floor(float(((need[moves] - moved[moves]) / per_period[moves]).min()))
         return float(min(whole, math.floor(span_s / (self._table.period * self._table.step_s))
                          if span_s < math.inf else whole))

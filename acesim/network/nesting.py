@@ -67,7 +67,7 @@ def _fill_links(caps: Rates, capacity: Rates, place: Numbers | None, weights: Ra
     """Return caps cut down to the levels of links that have no flow in common."""
     links = capacity.shape[1]
     tight = _sums(caps, place, links) > capacity
-    steps = tight.any(axis=1).nonzero()[0]
+    steps = (tight.ravel() if links == 1 else np.logical_or.reduce(tight, axis=1)).nonzero()[0]
     if not len(steps):
         return caps
     whole = len(steps) == len(caps)
@@ -87,6 +87,8 @@ def _levels(caps: Rates, capacity: Rates, tight: NDArray[np.bool_], place: Numbe
     level = (capacity - sum of the caps below it) / (weight of the flows above it), raised from the level of equal
     shares until no further cap falls below: Newton's method on a function that bends once a flow.
     """
+    if place is None and weights is None:
+        return _level(caps, capacity)
     links = capacity.shape[1]
     shares = np.ones(caps.shape[1]) if weights is None else weights
     total = _sums(shares[None], place, links)
@@ -95,12 +97,23 @@ def _levels(caps: Rates, capacity: Rates, tight: NDArray[np.bool_], place: Numbe
         level = np.where(tight, level, np.inf)
     while True:
         below = caps < _spread(level, place, weights)
-        if weights is None and place is None:
-            rest = total - below.sum(axis=1, keepdims=True)
-        else:
-            rest = _sums(np.where(below, 0.0, shares), place, links)
+        rest = _sums(np.where(below, 0.0, shares), place, links)
         spare = capacity - _sums(caps * below, place, links)
         raised = np.maximum(level, spare / np.where(rest > 0.0, rest, 1.0))
+        if (raised == level).all():
+            return level
+        level = raised
+
+
+def _level(caps: Rates, capacity: Rates) -> Rates:
+    """Return `_levels` of a single link that all flows share alike and fill in every step."""
+    flows = caps.shape[1]
+    level: Rates = capacity / flows
+    while True:
+        below = caps < level
+        rest: Rates = flows - below.sum(axis=1, keepdims=True)
+        spare: Rates = capacity - (caps * below).cumsum(axis=1)[:, -1:]
+        raised: Rates = np.maximum(level, spare / np.maximum(rest, 1))
         if (raised == level).all():
             return level
         level = raised
@@ -109,10 +122,12 @@ def _levels(caps: Rates, capacity: Rates, tight: NDArray[np.bool_], place: Numbe
 def _sums(values: Rates, place: Numbers | None, links: int) -> Rates:
     """Return the sum over the flows of each link, [S, links], taken in the order of flows."""
     if place is None:
-        return values.cumsum(axis=1)[:, -1:]
+        whole: Rates = values.cumsum(axis=1)[:, -1:]
+        return whole
     index = np.arange(len(values))[:, None] * (links + 1) + place
     sums = np.bincount(index.ravel(), weights=values.ravel(), minlength=len(values) * (links + 1))
-    return sums.reshape(len(values), links + 1)[:, :links]
+    by_link: Rates = sums.astype(np.float64, copy=False).reshape(len(values), links + 1)[:, :links]
+    return by_link
 
 
 def _spread(level: Rates, place: Numbers | None, weights: Rates | None) -> Rates:

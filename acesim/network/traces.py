@@ -194,7 +194,7 @@ class Trace:
     @cached_property
     def _spelt(self) -> tuple[int, memoryview, memoryview]:
         """(last step, rates, bytes before each edge): entries of a view come as plain numbers, and fast."""
-        return len(self) - 1, memoryview(self.bytes_per_s), memoryview(self.cumulative_bytes)
+        return len(self) - 1, self.bytes_per_s.data, self.cumulative_bytes.data
 
     def _place(self, time_s: float) -> tuple[int, float]:
         """Return (whole periods before a moment, bytes from the start of its period)."""

@@ -15,7 +15,7 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 NUMERIC = {"numpy", "scipy"}
 ALLOWED = {
     "scenario": {"numpy", "pydantic", "pydantic_core", "ruamel"}, "seam": {"numpy"}, "fleet": NUMERIC,
-    "network": NUMERIC,
+    "network": NUMERIC | {"numba"},  # optional: compiles what plain numpy does too
     "learning": NUMERIC, "compressors": NUMERIC, "aggregators": NUMERIC, "schedules": NUMERIC, "policies": {"numpy"},
     "records": {"numpy", "pandas", "pyarrow"}, "engine": {"numpy", "simpy"},
     "report": {"numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2"},
