@@ -17,11 +17,12 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from acesim import scenario, study
+from acesim import study
 from acesim.engine.agenda import Agenda
 from benchmarks import flows
 from benchmarks.compressors import compressor_rows, optimizer_rows

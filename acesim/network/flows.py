@@ -175,7 +175,7 @@ class Flows:
     def binding(self) -> set[int]:
         """The links that their present transfers could fill, so that these depend on each other."""
         self._settle()
-        return {link for link, binds in enumerate(self._binds) if binds}
+        return {link for link, binds in enumerate(self._loads.binds) if binds}
 
     def remaining(self, key: int) -> float:
         """Return the bytes a transfer has still to move."""
