@@ -45,14 +45,14 @@ def write_rows(path: Path, row_type: type, columns: Sequence[Sequence[Any]]) -> 
     schema = schema_of(row_type)
     arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     unfinished = path.with_name(path.name + ".part")
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), unfinished, compression="zstd")
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), unfinished, compression="zstd", write_statistics=False,
+                   use_dictionary=[field.name for field in schema if pa.types.is_dictionary(field.type)])
     os.replace(unfinished, path)
 
 
 def _array(column: Sequence[Any] | np.ndarray, kind: pa.DataType) -> pa.Array:
     if isinstance(column, np.ndarray) and pa.types.is_dictionary(kind):
-        names, codes = np.unique(column, return_inverse=True)
-        return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(names.tolist(), kind.value_type))
+        return pa.array(column.tolist(), kind.value_type).dictionary_encode()
     return pa.array(column, type=kind)
 
 
