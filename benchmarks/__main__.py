@@ -81,12 +81,14 @@ def main(names: list[str]) -> None:
     rows: list[Row] = []
     for name in names or PARTS:
         for part in PARTS[name]:
+            told = len(rows)
             part(rows)
+            for what, figure in rows[told:]:
+                print(f"{what}: {figure}", flush=True)
     lines = ["# Benchmarks", "", machine(), "", "| what | measured |", "|---|---|"]
     text = "\n".join(lines + [f"| {what} | {figure} |" for what, figure in rows]) + "\n"
     if not names:
         Path(__file__).with_name("results.md").write_text(text, encoding="utf-8")
-    print(text)
 
 
 if __name__ == "__main__":
