@@ -1,4 +1,5 @@
-"""Gradients of 80 workers (16 of the wide model) in acesim, and the same mathematics in PyTorch and JAX where they are installed.
+"""Gradients of 80 workers (fewer of wide models) in acesim, and the same mathematics in PyTorch and JAX where they are
+installed.
 
 The share of sgemm counts the products that cannot be left out, forward and (twice as many) backward:
 3 x tokens x (2 (12 d^2 L + V d) + 4 T d L) FLOPs a worker-step, against a square product of 1024 in the same turns.
