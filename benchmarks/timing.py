@@ -18,18 +18,21 @@ Row = tuple[str, str]
 """What was measured, and the figure."""
 
 
-def elapsed_s(action: Callable[[], object]) -> float:
+def elapsed_s(action: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the time of one call."""
-    start = time.perf_counter()
+    start = clock()
     action()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def interleaved_s(actions: Mapping[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, list[float]]:
-    """Return the times of every action: all in turn, again and again, so that a noisy neighbour strikes all alike."""
+    """Return the processor times of every action: all in turn, again and again, so that a noisy neighbour strikes all.
+
+    All use one thread, so that this is their time on a quiet machine; on a busy one, waiting for others is not counted.
+    """
     for action in actions.values():
         action()
-    turns = [{name: elapsed_s(action) for name, action in actions.items()} for _ in range(repeats)]
+    turns = [{name: elapsed_s(action, time.process_time) for name, action in actions.items()} for _ in range(repeats)]
     return {name: [turn[name] for turn in turns] for name in actions}
 
 
