@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from acesim.fleet import price_list
 from acesim.records.read import RunRecord
-from acesim.report.statistics import at, convergence_epochs, crossing, settled, smoothed
+from acesim.report.statistics import SUSTAINED, at, convergence_epochs, crossing, settled, smoothed
 from acesim.report.verdicts import Sample
 from acesim.scenario.claims import Measure
 from acesim.scenario.costs import Prices
@@ -101,15 +101,15 @@ _PER: Mapping[str, str] = {"epoch_s": "epoch", "round_s": "round"}
 _ON_PAGE: Mapping[str, str] = {"time_s": "simulated_s", "epoch": "epochs", "round": "rounds"}
 
 
-def spent_to(run: Run, metric: str, goal_percent: float) -> Sample:
+def spent_to(run: Run, metric: str, goal_percent: float, sustained: int = SUSTAINED) -> Sample:
     """Return what a run had spent when it reached an accuracy, or, if it never did, all that it spent.
 
     Epochs are read off the smoothed curve, as the paper's epochs to convergence are; the others where the accuracy is
-    reached for three evaluations in a row.
+    reached for so many evaluations in a row.
     """
     axis, top1 = AXES[metric](run), run.curve["top1_percent"].to_numpy(np.float64)
-    place = crossing(axis, smoothed(top1), goal_percent, 1) if metric == "epochs_to" else \
-        crossing(axis, top1, goal_percent)
+    smooth = metric == "epochs_to" and sustained > 1
+    place = crossing(axis, smoothed(top1), goal_percent, 1) if smooth else crossing(axis, top1, goal_percent, sustained)
     return Sample(place) if isfinite(place) else Sample(float(axis[-1]) if len(axis) else nan, exact=False)
 
 
@@ -160,7 +160,8 @@ def _spent(measure: Measure, both: tuple[Run, Run], runs: Mapping[str, Run]) -> 
         goal = (target.share_percent or nan) / 100 * final
     if not goal > 0:  # a task without accuracy, or a run that learnt nothing: there is no way to get there
         return [Sample(nan)] * 2
-    return [spent_to(run, measure.metric, goal) for run in both]
+    sustained = SUSTAINED if target.top1_percent is None else 1  # as papers count; a run may stop at its target
+    return [spent_to(run, measure.metric, goal, sustained) for run in both]
 
 
 def _standing(measure: Measure, both: tuple[Run, Run]) -> list[Sample]:

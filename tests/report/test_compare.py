@@ -264,7 +264,7 @@ def test_there_is_no_test_without_a_baseline_or_with_one_seed(studies, tmp_path)
     assert not set(TESTS) & set(compare(load(studies(tmp_path / "a", labels=("top-k", "fedavg")))).columns)
     one = load(studies(tmp_path / "b", seeds=(0,)))
     assert not set(TESTS) & set(compare(one).columns)
-    assert len(comparison_page(compare(one), one).blocks) == 6
+    assert not [block for block in comparison_page(compare(one), one).blocks if block.title.startswith("Top-1 against")]
 
 
 def test_what_the_target_took_has_its_intervals(table, records):

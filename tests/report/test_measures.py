@@ -86,6 +86,18 @@ def test_a_target_may_be_an_accuracy(runs):
     assert 3 < np.mean(found) < 15
 
 
+def test_an_accuracy_counts_when_it_is_first_reached_for_a_run_may_stop_there(runs):
+    curve = pd.DataFrame({"round": range(4), "epoch": range(4), "top1_percent": [0, 10, 20, 40]})
+    stopped = {0: runs["top-k"][0]._replace(curve=curve)}
+    found = values({"top-k": stopped, "full-sync": stopped | {1: runs["top-k"][1]}}, "rounds_to",
+                   target={"top1_percent": 30})
+    assert found == [[2.5], [2.5]]
+    share = Measure(metric="rounds_to", of="top-k", against="full-sync", form="ratio",
+                    target={"share_percent": 60, "of": "full-sync"})
+    found = measured(share, {"top-k": stopped, "full-sync": stopped})
+    assert not found[0][0].exact                    # two evaluations lie above 60 % of 23.3, not three
+
+
 def test_epochs_to_a_share_are_read_off_the_smoothed_curve(runs):
     run = runs["top-k"][0]
     curve = pd.DataFrame({"epoch": range(6), "top1_percent": [0, 10, 40, 10, 40, 40]})
