@@ -143,7 +143,8 @@ def hand_device(bytes_per_s=FREE):
 
 def hand_setup(policy, *, up, down, step_s, latency_s=0.0, header=100, nominal=100, size=4, rounds=2, stop=None,
                centres=0.0, worker_device=None, cloud_device=None, region_device=None, region_of=None, region_up=(),
-               region_down=(), region_latency_s=0.0, steps_per_epoch=None, seed=0):
+               region_down=(), region_latency_s=0.0, steps_per_epoch=None, jitter=0.0,
+               seed=0):
     """Return a world of W workers on links of their own.
 
     up, down, step_s   [W] bytes/s, bytes/s, s;  latency_s  one way, a number or [W]
@@ -169,6 +170,7 @@ def hand_setup(policy, *, up, down, step_s, latency_s=0.0, header=100, nominal=1
     first = 2 * workers if len(region_up) else 0  # a star has no links of regions
     near_s, far_s = np.broadcast_to(latency_s, workers).astype(float), np.full(regions, float(region_latency_s))
     topology = Topology(
+        jitter=np.full(workers + regions, float(jitter)),
         links=tuple(constant(rate) for pair in rates for rate in pair),
         link_names=tuple(f"link {row}" for row in range(2 * len(rates))),
         worker_names=tuple(f"edge-{row}" for row in range(workers)), regions=regions,

@@ -20,6 +20,7 @@ from acesim.engine.ledger import Ledger, check_payload
 from acesim.engine.recorder import Recorder
 from acesim.engine.state import Progress, averages
 from acesim.engine.world import World
+from acesim.network.jitter import Jitter
 from acesim.network.lanes import Lane
 from acesim.records.rows import Block
 from acesim.seam import Compressor, Guide, Payload, Plan, Vector, Wire, Work
@@ -64,9 +65,10 @@ class Messages(NamedTuple):
 class Lockstep:
     """Plays whole rounds of a star whose workers are always there."""
 
-    def __init__(self, world: World, cohort: Cohort, ledger: Ledger, recorder: Recorder, progress: Progress) -> None:
+    def __init__(self, world: World, cohort: Cohort, ledger: Ledger, recorder: Recorder, progress: Progress,
+                 jitter: Jitter) -> None:
         self._world, self._cohort, self._ledger = world, cohort, ledger
-        self._recorder, self._progress = recorder, progress
+        self._recorder, self._progress, self._jitter = recorder, progress, jitter
         self._lanes = _lanes(world)
         devices, self._radios = world.fleet.devices, np.array(world.fleet.radios)
         self._byte_s = np.array([1 / device.memory_bytes_per_s for device in devices])
@@ -146,9 +148,10 @@ class Lockstep:
         nbytes = wires.sum(axis=1) + float(control + topology.message_header_bytes)
         self._ledger.hand_all(self._lanes[kind].per_link(rows, nbytes))
         sent_s = self._lanes[kind].carry(rows, nbytes, ready_s + topology.message_startup_s)
-        latency_s = topology.up_latency_s if up else topology.down_latency_s
+        usual_s = (topology.up_latency_s if up else topology.down_latency_s)[rows]
+        latency_s = self._jitter.latencies_s(rows.tolist(), "up" if up else "down", usual_s)
         proxy_bytes = np.array([payload.nbytes for payload in payloads])
-        return Messages(wires, proxy_bytes, nbytes, ready_s, sent_s, sent_s + latency_s[rows])
+        return Messages(wires, proxy_bytes, nbytes, ready_s, sent_s, sent_s + latency_s)
 
     def _sizes(self, compressor: Compressor, payloads: Sequence[Payload], senders: Rows) -> NDArray[np.int64]:
         """Return the nominal bytes of payloads, after checking their own count; alike ones are reckoned once."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Literal
 
 import numpy as np
 
 from acesim.engine.agenda import LAST, Agenda
 from acesim.engine.ledger import Ledger
+from acesim.network.jitter import Jitter
 from acesim.network.transport import Transport
 from acesim.seam import Payload, Vector, Wire
 
@@ -27,10 +29,11 @@ class Message:
     weight             up: of the sender in the mean
     batches            up: fingerprint of the data behind it
     steps              up: local steps behind it
+    delay_s            latency_s as jitter has it
     flow_start_s, flow_bytes   of the last flow it left in: what bandwidth is measured on
     """
 
-    kind: str
+    kind: Literal["up", "down"]
     sender: int
     receiver: int
     round: int
@@ -50,6 +53,7 @@ class Message:
     key: int = -1
     next_part: int = 0
     ticket: int = -1
+    delay_s: float = 0.0
     start_s: float = float("nan")
     sent_s: float = float("nan")
     flow_start_s: float = float("nan")
@@ -76,8 +80,8 @@ class Carrier:
     on a link of one's own and of constant rate the last byte then leaves when it would if they left one by one.
     """
 
-    def __init__(self, flows: Transport, agenda: Agenda, ledger: Ledger) -> None:
-        self.flows, self._agenda, self._ledger = flows, agenda, ledger
+    def __init__(self, flows: Transport, agenda: Agenda, ledger: Ledger, jitter: Jitter) -> None:
+        self.flows, self._agenda, self._ledger, self._jitter = flows, agenda, ledger, jitter
         self.messages: dict[int, Message] = {}
         self._sizes: dict[int, float] = {}
         self._count = 0
@@ -88,6 +92,8 @@ class Carrier:
         """Take a message on."""
         message.key = self._count
         self._count += 1
+        below = min(message.sender, message.receiver)  # servers have higher rows than those they serve
+        message.delay_s = self._jitter.latency_s(below, message.kind, message.latency_s)
         self.messages[message.key] = message
         self._launch_at(message.parts[0][0], message.key)
 
@@ -130,7 +136,7 @@ class Carrier:
                 self._launch_at(message.parts[message.next_part][0], key)
             else:
                 message.sent_s = now_s
-                message.ticket = self._agenda.at(now_s + message.latency_s, "arrive", key)
+                message.ticket = self._agenda.at(now_s + message.delay_s, "arrive", key)
         if not self._settling:
             self._expect()
 

@@ -28,6 +28,7 @@ from acesim.engine.setup import Outcome, Setup, Sink
 from acesim.engine.state import Progress, Server, average, needed, planned
 from acesim.engine.world import World
 from acesim.fleet.fleet import FORWARD_SHARE
+from acesim.network.jitter import Jitter
 from acesim.network.transport import carrying
 from acesim.records.rows import MetricRow
 from acesim.scenario.errors import PolicyError
@@ -54,7 +55,8 @@ class Simulation:
         self.world = World(setup)
         self.agenda = Agenda(self._play)
         self.ledger = Ledger(len(setup.topology.links))
-        self.carrier = Carrier(carrying(setup.topology.links, setup.tcp), self.agenda, self.ledger)
+        jitter = Jitter(setup.topology.jitter.tolist(), setup.seed)
+        self.carrier = Carrier(carrying(setup.topology.links, setup.tcp), self.agenda, self.ledger, jitter)
         self.cohort = Cohort(setup.task, self.policy.local, setup.chunk)
         self.print = TrainingPrint()
         enrolled = self.policy.schedule.enrolled(self.world.tier)
@@ -62,7 +64,7 @@ class Simulation:
         self.recorder = Recorder(self.world, self.progress, sink, on_progress)
         self.churn = Churn(self.world, self.agenda, self.carrier, self.cohort, self.recorder, self._plan_round,
                            self._close_round, self._finish_round)
-        self.lockstep = Lockstep(self.world, self.cohort, self.ledger, self.recorder, self.progress)
+        self.lockstep = Lockstep(self.world, self.cohort, self.ledger, self.recorder, self.progress, jitter)
         self.outer = self.policy.aggregator.init(self.world.cloud.model)
         self.down_state = self.policy.downlink.init(setup.info.size)
         self.planner: Any = None

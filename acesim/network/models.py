@@ -173,6 +173,7 @@ class AccessModel:
     ratio_ln, ratio_spread_ln   ln(uplink mean / downlink mean) ~ Normal
     correlation          of z between the directions
     rtt_low_s, rtt_high_s   usual round trips
+    jitter               standard deviation of a round trip over its mean
     """
 
     down: RateModel
@@ -183,6 +184,7 @@ class AccessModel:
     correlation: float
     rtt_low_s: float
     rtt_high_s: float
+    jitter: float
 
 
 def traces_folder() -> Traversable:
@@ -209,7 +211,7 @@ def _access_model(fields: dict[str, Any], shapes: dict[str, Any]) -> AccessModel
     ratio, down = fields["up_over_down"], _rate_model(shapes["down"])
     up = _rate_model(shapes["up"]) if "up" in shapes else down
     return AccessModel(down, up, "up" in shapes, ratio["median_ln"], ratio["spread_ln"], ratio["correlation"],
-                       *fields["rtt_s"])
+                       *fields["rtt_s"], jitter=fields["jitter"])
 
 
 def _rate_model(fields: dict[str, Any]) -> RateModel:

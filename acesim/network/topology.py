@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from acesim.network.cells import Cells
 from acesim.network.generator import lines, within
+from acesim.network.jitter import spread_of
 from acesim.network.traces import Trace, constant
 from acesim.network.worlds import World, beside_others
 from acesim.scenario.streams import stream
@@ -43,6 +44,7 @@ class Topology:
     region_up, region_down     [R] between a region's server and the cloud server
     *_latency_s                [W] or [R] of these routes
     up_mean_bytes_per_s, down_mean_bytes_per_s   [W] mean rates of the workers' own links
+    jitter                     [W + R] of the latency of messages (acesim.network.jitter)
     message_header_bytes, message_startup_s   of every message, and of every chunk of one
     """
 
@@ -66,6 +68,7 @@ class Topology:
     up_mean_bytes_per_s: NDArray[np.float64]
     down_mean_bytes_per_s: NDArray[np.float64]
     message_header_bytes: int
+    jitter: NDArray[np.float64]
     message_startup_s: float = 0.0
 
     @property
@@ -136,6 +139,8 @@ def build(groups: Sequence[WorkerGroup], network_spec: NetworkSpec, seed: int) -
     return Topology(
         links=tuple(links), link_names=tuple(link_names), worker_names=names,
         regions=network_spec.regions + 1, region_of=region_of,
+        jitter=np.array([spread_of(network_spec.jitter, access)
+                         for access in [*accesses, *[None] * (network_spec.regions + 1)]]),
         message_header_bytes=network_spec.message_header_bytes, message_startup_s=network_spec.message_startup_s,
         up_to_region=up, down_from_region=down,
         region_up=backbone.region_up, region_down=backbone.region_down,

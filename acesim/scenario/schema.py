@@ -207,6 +207,17 @@ Transport = Annotated[Annotated[Literal["fluid"], Tag("fluid")] | Annotated[TcpS
                       Discriminator(_transport_tag), BeforeValidator(_transport)]
 
 
+MOST_JITTER = 10.0
+
+
+def _jitter(value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value == "auto" or (number and 0 <= value <= MOST_JITTER):
+        return value
+    raise ValueError(f"must be auto, or a number from 0 to {MOST_JITTER:g}: the standard deviation of a message's "
+                     f"latency over its mean, for example 0.1")
+
+
 class Diurnal(Fact):
     """The hour of the day: every generated rate swings by `amplitude` of itself around its mean, once a period."""
 
@@ -234,6 +245,8 @@ class NetworkSpec(Fact):
     transport         fluid, tcp, or a mapping of kind tcp and its parameters
     message_header    bytes of every message, and of every chunk of one
     message_startup   time that every message, and every chunk of one, takes on its way before its first byte
+    jitter            standard deviation of a message's latency over its mean, gamma-distributed; auto: as measured for
+                      each kind of access (traces/SOURCES.md); 0: every message takes as long
     trace_step        generated rates are constant this long, and repeat after trace_period
     correlation       of the noise behind the generated rates of a region's workers: 0 each for itself, 1 all alike
     cross_traffic     mean share of the regions' links and of cells that other people's traffic takes; it fluctuates
@@ -249,6 +262,8 @@ class NetworkSpec(Fact):
     transport: Transport = "fluid"
     message_header_bytes: int = 64
     message_startup_s: float = 0.0
+    jitter: Annotated[Annotated[float, Field(ge=0, le=MOST_JITTER)] | Literal["auto"],
+                      BeforeValidator(_jitter)] = 0.0
     trace_step_s: Annotated[float, Field(gt=0)] = 1.0
     trace_period_s: Annotated[float, Field(gt=0)] = 1024.0
     correlation: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0

@@ -8,7 +8,7 @@ from tests_support import hand_setup, play, small_setup
 
 from acesim.aggregators import Outer
 from acesim.compressors import Dense
-from acesim.learning.local import GradientStep
+from acesim.learning.local import GradientStep, LocalSteps
 from acesim.learning.optimizers import SGD, LearningRate
 from acesim.network.tcp import Tcp
 from acesim.schedules import Fixed
@@ -54,3 +54,36 @@ def test_a_small_study_over_tcp(policy):
     fluid, played = play(setup), play(replace(setup, tcp=Tcp(loss=0.001)))
     assert played.metrics[-1].time_s > fluid.metrics[-1].time_s
     assert played.outcome.rounds == fluid.outcome.rounds
+
+
+@pytest.mark.parametrize("latency_s", [0.0, [0.25, 0.5]])
+def test_jitter_moves_arrivals_but_never_before_the_transfer_has_ended(latency_s):
+    """Rates are constant and workers have links of their own, so a message of 500 bytes takes 500 / rate and then its
+    latency; the first messages of a run find the network as it would be without jitter."""
+    plain, late = (play(hand_setup(policy(), up=[500, 125], down=[1000, 250], step_s=[2, 1], latency_s=latency_s,
+                                   rounds=2, jitter=jitter)) for jitter in (0.0, 0.5))
+    assert all(event.end_s - event.start_s >= 500 / {0: 1000, 1: 250}[event.who] for event in late.of("download"))
+    assert all(event.end_s - event.start_s >= 500 / {0: 500, 1: 125}[event.who] for event in late.of("upload"))
+    moved = [one.end_s != other.end_s for one, other in zip(plain.of("download"), late.of("download"), strict=True)]
+    assert any(moved) == bool(np.any(latency_s))
+    np.testing.assert_array_equal(plain.outcome.model, late.outcome.model)
+
+
+def test_all_policies_meet_the_same_jitter():
+    """What a download takes is its transfer and the draw of its number, whatever the policy makes of it."""
+    def downloads_s(local, steps):
+        policy = TreePolicy(local, Dense(), Outer(SGD(), LearningRate("constant", 0.5)), Dense(),
+                            Fixed(local_steps=steps))
+        world = hand_setup(policy, up=[500], down=[1000], step_s=[2], latency_s=0.25, rounds=8, jitter=0.5)
+        return [event.end_s - event.start_s for event in play(world).of("download")][:4]
+    several = LocalSteps(SGD(), LearningRate("constant", 0.5))
+    np.testing.assert_allclose(downloads_s(GradientStep(), 1), downloads_s(several, 2), rtol=1e-9)
+
+
+def test_rounds_in_one_go_jitter_as_the_events_do():
+    """The same draws for the same messages, so the same rows to the bit."""
+    setup = hand_setup(policy(), up=[500, 125], down=[1000, 250], step_s=[2, 1], latency_s=[0.25, 0.5], rounds=4,
+                       jitter=0.5)
+    one_go, one_by_one = play(setup), play(replace(setup, one_by_one=True))
+    assert [event[:6] for event in one_go.events] == [event[:6] for event in one_by_one.events]
+    assert len({event.end_s - event.start_s for event in one_go.of("upload")}) == 8

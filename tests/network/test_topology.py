@@ -27,7 +27,8 @@ def spec(**changes):
              "region_rtt_s": exactly(0.01), "cloud_ingress_bytes_per_s": exactly(300.0),
              "cloud_egress_bytes_per_s": exactly(400.0), "fabric_bytes_per_s": exactly(900.0),
              "message_header_bytes": 64, "message_startup_s": 0.0, "trace_step_s": 1.0, "trace_period_s": 256.0,
-             "correlation": 0.0, "cross_traffic": 0.0, "diurnal": Diurnal(), "cell": Cell()}
+             "correlation": 0.0, "cross_traffic": 0.0, "jitter": 0.0, "diurnal": Diurnal(),
+             "cell": Cell()}
     return SimpleNamespace(**(usual | changes))
 
 
