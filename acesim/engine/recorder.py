@@ -85,7 +85,7 @@ class Recorder:
         radio, start_s = self._world.fleet.radios[row], message.start_s if begun else now_s
         each = radio.up_joules_per_byte if up else radio.down_joules_per_byte
         sent_s = now_s if math.isnan(message.sent_s) else message.sent_s
-        joules = each * nbytes + radio.active_w * (sent_s - start_s)
+        joules = each * (nbytes + self._resent(nbytes)) + radio.active_w * (sent_s - start_s)
         self.emit(Event("lost", message.round, row, peer, start_s, now_s, links=len(message.route), joules=joules,
                         name="upload" if up else "download", value=nbytes))
 
@@ -93,17 +93,23 @@ class Recorder:
         """Note a message that has arrived; the row is that of the receiver of a download, the sender of an upload."""
         world, up = self._world, message.kind == "up"
         who, peer = (message.sender, message.receiver) if up else (message.receiver, message.sender)
-        joules = 0.0
+        resent, joules = self._resent(message.nbytes), 0.0
         if world.is_worker(who):
             radio = world.fleet.radios[who]
             each = radio.up_joules_per_byte if up else radio.down_joules_per_byte
-            joules = each * message.nbytes + radio.active_w * (message.sent_s - message.start_s)
+            joules = each * (message.nbytes + resent) + radio.active_w * (message.sent_s - message.start_s)
         wire = message.wire
         staleness = world.servers[message.receiver].version - message.version if up else 0
         self.emit(Event("upload" if up else "download", message.round, who, peer, message.start_s, now_s,
                         values_bytes=wire.values, index_bytes=wire.indices, scale_bytes=wire.scales,
-                        control_bytes=message.control, header_bytes=message.header, links=len(message.route),
-                        proxy_bytes=message.payload.nbytes, joules=joules, staleness=staleness))
+                        control_bytes=message.control, header_bytes=message.header,
+                        retransmitted_bytes=resent, links=len(message.route), proxy_bytes=message.payload.nbytes,
+                        joules=joules, staleness=staleness))
+
+    def _resent(self, nbytes: float) -> int:
+        """Return the bytes that TCP is expected to send again; a fluid loses none."""
+        tcp = self._world.setup.tcp
+        return 0 if tcp is None else round(tcp.resent_bytes(nbytes))
 
     def _busy(self, row: int, span_s: float) -> float:
         """Return the energy of work above idling, which is counted all the time."""

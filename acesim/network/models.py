@@ -210,8 +210,9 @@ def access_models() -> Mapping[str, AccessModel]:
 def _access_model(fields: dict[str, Any], shapes: dict[str, Any]) -> AccessModel:
     ratio, down = fields["up_over_down"], _rate_model(shapes["down"])
     up = _rate_model(shapes["up"]) if "up" in shapes else down
+    low_s, high_s = fields["rtt_s"]
     return AccessModel(down, up, "up" in shapes, ratio["median_ln"], ratio["spread_ln"], ratio["correlation"],
-                       *fields["rtt_s"], jitter=fields["jitter"])
+                       low_s, high_s, fields["jitter"])
 
 
 def _rate_model(fields: dict[str, Any]) -> RateModel:

@@ -89,6 +89,21 @@ class Tcp:
         """Bytes sent up to and with the first random loss, on average; bbr does not mind."""
         return self.mss_bytes / self.loss if self.loss and not self.paced else math.inf
 
+    def resent_bytes(self, nbytes: float) -> float:
+        """Return what has to be sent again, on average, until so many bytes of payload have come through.
+
+        Every packet is lost with probability `loss`, sent again or not: loss + loss^2 + ... of the payload.
+
+        >>> Tcp(loss=0.2).resent_bytes(100.0)
+        25.0
+        """
+        return nbytes * self.loss / (1 - self.loss)
+
+    @property
+    def carried(self) -> float:
+        """Payload's share of what a link carries: headers and packets that are lost take the rest."""
+        return self.goodput * (1 - self.loss)
+
     @property
     def closed_bytes(self) -> float:
         """The window that the receiver allows."""
@@ -152,7 +167,7 @@ GROWTH_STEP = 2 ** 0.25
 class Line:
     """A route as a TCP connection meets it.
 
-    rate_bytes_per_s   payload that its narrowest link carries, on average
+    rate_bytes_per_s   payload that its narrowest link carries, on average, lost packets apart
     rtt_s              round trip over empty queues, > 0
     """
 
@@ -190,7 +205,7 @@ class Line:
     def steady(self) -> Terms:
         """What the connection may take once it is under way."""
         windows = min(self.tcp.closed_bytes, self.lossy_window_bytes)
-        return Terms(self.weight, (1 - self.tcp.loss) * self.used_share, windows / self.rtt_s)
+        return Terms(self.weight, self.used_share, windows / self.rtt_s)
 
     @cached_property
     def used_share(self) -> float:

@@ -65,7 +65,8 @@ class TcpFlows:
     tcp          the parameters
     rtt_weights  do connections share links as their round trips say?  Else as their own weights do
 
-    Bytes are those of payload, and so are `moved_bytes_per_link`.
+    Bytes are those of payload, and so are `moved_bytes_per_link`; headers and what is sent again beside them narrow
+    the links.
 
     >>> from acesim.network.traces import constant
     >>> flows = TcpFlows([constant(1500.0)], Tcp(mss_bytes=1448, initial_window=1))
@@ -77,7 +78,7 @@ class TcpFlows:
 
     def __init__(self, links: Sequence[Capacity], tcp: Tcp, rtt_weights: bool = True) -> None:
         self.tcp = tcp
-        self._flows = Flows([_payload(link, tcp.goodput) for link in links])
+        self._flows = Flows([_payload(link, tcp.carried) for link in links])
         self._rtt_weights = rtt_weights
         self._connections: dict[int, _Connection] = {}
         self._idle: dict[int, _Connection] = {}  # between two transfers of theirs
@@ -223,7 +224,7 @@ class TcpFlows:
             if connection.phase == "steady":
                 share, most = line.steady.share, line.steady.most_bytes_per_s
             else:
-                share = 1.0 - self.tcp.loss
+                share = 1.0
                 if connection.phase == "growth":
                     span_s, window = connection.stages.pop(0)
                     most = window / line.rtt_s
@@ -304,8 +305,8 @@ class TcpFlows:
             self._idle[connection.key] = connection
 
 
-def _payload(link: Capacity, goodput: float) -> Capacity:
-    """Return what a link carries apart from headers."""
+def _payload(link: Capacity, carried: float) -> Capacity:
+    """Return what a link carries apart from headers and lost packets."""
     if isinstance(link, Trace):
-        return Trace(link.step_s, link.bytes_per_s * goodput, link.end, link.source)
-    return Least([Scaled(link, goodput)])
+        return Trace(link.step_s, link.bytes_per_s * carried, link.end, link.source)
+    return Least([Scaled(link, carried)])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from acesim.records.resident import peak_rss_bytes
-from acesim.records.rows import CUMULATIVE
+from acesim.records.rows import CUMULATIVE, ONLY_IF_ANY
 
 STATUSES = ("done", "interrupted", "failed")
 LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "simpy", "pydantic")
@@ -34,7 +34,7 @@ class Manifest:
     digest           sha256 over metric rows, ledger totals and final weights: see `digest`
     training_digest  sha256 over batches, payloads and weights, without any time
     top1_percent, perplexity, loss_nats   of the last evaluation, at the scale that is trained
-    bytes_*, simulated_s, energy_joules   of the nominal workload
+    *_bytes, bytes_*, simulated_s, energy_joules   of the nominal workload
     rho              per worker group: communication time over computation time of a dense round
     egress_cost      in the scenario's currency, of all that left the cloud for the edge; carbon_kg: of all energy
     ideal_s          simulated time of this run if communication took none
@@ -71,6 +71,7 @@ class Manifest:
     region_bytes_down: int | None = None
     link_bytes: int | None = None
     egress_bytes: int | None = None
+    retransmitted_bytes: int | None = None
     egress_cost: float | None = None
     carbon_kg: float | None = None
     energy_joules: float | None = None
@@ -152,7 +153,8 @@ def digest(metrics: Iterable[Any], totals: Mapping[str, int | float], model: np.
     for row in metrics:
         found.update((",".join(exact(value) for value in getattr(row, "known", row)) + "\n").encode())
     for name in sorted(totals):
-        found.update(f"{name}={exact(totals[name])}\n".encode())
+        if totals[name] or name not in ONLY_IF_ANY:
+            found.update(f"{name}={exact(totals[name])}\n".encode())
     weights = np.ascontiguousarray(model)
     found.update(f"{weights.dtype.str[1:]}{weights.shape}\n".encode())
     found.update(weights.astype(weights.dtype.newbyteorder("<"), copy=False).tobytes())

@@ -181,6 +181,7 @@ def refold(events: pd.DataFrame, workers: int, regions: int,
         "link_bytes": np.where(sent, message * events["links"].to_numpy(), 0),
         "egress_bytes": np.where(leaves, message, 0),
         "energy_joules": events["joules"].to_numpy(),
+        "retransmitted_bytes": np.where(sent, events["retransmitted_bytes"], 0),
         "waited_s": np.where(waited, wait_s, 0.0),
         "waits": waited.astype(np.int64),
     }

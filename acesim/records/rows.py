@@ -34,6 +34,7 @@ class Event(NamedTuple):
     steps         local steps done (compute rows)
     *_bytes       of one message at the nominal scale: values, indices, scales, control (what a plan adds to a
                   downlink), header; zero for kinds that send nothing
+    retransmitted_bytes   of its packets that random loss makes TCP send again, on average; not part of the message
     links         links the message crossed
     proxy_bytes   of the same payload at the scale that is trained
     wait_s        compute rows: from the end of this worker's previous computation to start_s; NaN at first
@@ -56,6 +57,7 @@ class Event(NamedTuple):
     scale_bytes: int = 0
     control_bytes: int = 0
     header_bytes: int = 0
+    retransmitted_bytes: int = 0
     links: int = 0
     proxy_bytes: int = 0
     wait_s: float = nan
@@ -150,6 +152,7 @@ class MetricRow(NamedTuple):
     sync_delay_s           mean of `wait_s` so far: what a worker idles between two computations
     drift                  the last one reported, NaN before
     worker_*               how evenly workers are served, NaN where a task has no test shards of workers
+    retransmitted_bytes    of all messages, beside their own bytes
     """
 
     epoch: float
@@ -177,16 +180,22 @@ class MetricRow(NamedTuple):
     worker_mean_percent: float = nan
     worker_worst_percent: float = nan
     worker_spread_percent: float = nan
+    retransmitted_bytes: int = 0
 
     @property
     def known(self) -> tuple[float, ...]:
-        """The row without the figures of workers where there are none: what a digest is taken of."""
-        return self if isfinite(self.worker_mean_percent) else self[:-3]
+        """The row without the figures of workers where there are none, and without what is sent again where nothing
+        is: what a digest is taken of."""
+        workers = self[-4:-1] if isfinite(self.worker_mean_percent) else ()
+        return (*self[:-4], *workers, *(self[-1:] if self.retransmitted_bytes else ()))
 
 
 CUMULATIVE = ("local_steps", "bytes_up", "bytes_down", "region_bytes_up", "region_bytes_down", "link_bytes",
-              "egress_bytes", "energy_joules", "sync_delay_s", "drift")
+              "egress_bytes", "energy_joules", "sync_delay_s", "drift", "retransmitted_bytes")
 """The columns of a MetricRow that come from `Fold.snapshot()`."""
+
+ONLY_IF_ANY = ("retransmitted_bytes",)
+"""Totals that leave no mark on a run's digest where they are 0: it is then what it was before they were counted."""
 
 
 class Fold:
@@ -212,6 +221,7 @@ class Fold:
         self._parts = {(kind, part): 0 for kind in self._sent for part in (*BYTE_PARTS, "proxy_bytes")}
         self._messages = {"upload": 0, "download": 0}
         self._link_bytes = self._egress_bytes = self._steps = self._waits = 0
+        self._retransmitted_bytes = 0
         self._joules = self._waited_s = 0.0
         self._drift = nan
         self._lost: dict[str, float] = {}  # empty unless somebody went away: totals then name nothing new
@@ -254,6 +264,7 @@ class Fold:
         self._sent[kind][1] += int(nbytes.sum()) - own
         self._link_bytes += int(nbytes @ block.column("links"))
         self._messages[kind] += block.rows
+        self._retransmitted_bytes += block.total("retransmitted_bytes")
         if kind == "download":
             self._egress_bytes += int(nbytes @ (np.asarray(self._outside)[who] & (block.column("peer") == self.cloud)))
 
@@ -261,6 +272,7 @@ class Fold:
         nbytes = event.message_bytes
         self._sent[event.kind][event.who >= self.workers] += nbytes
         self._link_bytes += nbytes * event.links
+        self._retransmitted_bytes += event.retransmitted_bytes
         self._messages[event.kind] += 1
         for part in BYTE_PARTS:
             self._parts[event.kind, part] += getattr(event, part)
@@ -279,7 +291,7 @@ class Fold:
         (up, region_up), (down, region_down) = self._sent["upload"], self._sent["download"]
         delay_s = self._waited_s / self._waits if self._waits else nan
         values = (self._steps, up, down, region_up, region_down, self._link_bytes, self._egress_bytes,
-                  self._joules, delay_s, self._drift)
+                  self._joules, delay_s, self._drift, self._retransmitted_bytes)
         return dict(zip(CUMULATIVE, values, strict=True))
 
     def totals(self) -> dict[str, int | float]:

@@ -85,6 +85,10 @@ def _plain(name: str, digits: int | None = None, scale: float = 1.0) -> Cell:
     return lambda row: number(row.get(name, float("nan")) * scale, digits)
 
 
+def _if_any(name: str, scale: float) -> Cell:
+    return lambda row: number(row.get(name, 0.0) * scale) if row.get(name, 0.0) > 0 else NOTHING
+
+
 def _hours(share: int) -> Cell:
     """Hours to an accuracy; how many seeds got there is said where not all did."""
     return lambda row: _told(row, share, number(row[f"time_to_{share}_s"] / 3600))
@@ -164,6 +168,7 @@ def _places() -> dict[str, Cell]:
         "server GB": _plain("server_gb"),
         "region TB": _plain("region_gb", scale=1e-3),
         "links TB": _plain("link_gb", scale=1e-3),
+        "again TB": _if_any("retransmitted_gb", scale=1e-3),
         "egress TB": _plain("egress_gb", scale=1e-3),
         "egress cost": _plain("egress_cost"),
         "kg CO2": _plain("carbon_kg"),

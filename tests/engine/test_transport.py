@@ -87,3 +87,16 @@ def test_rounds_in_one_go_jitter_as_the_events_do():
     one_go, one_by_one = play(setup), play(replace(setup, one_by_one=True))
     assert [event[:6] for event in one_go.events] == [event[:6] for event in one_by_one.events]
     assert len({event.end_s - event.start_s for event in one_go.of("upload")}) == 8
+
+
+def test_what_is_sent_again_is_counted_apart():
+    """A message of 500 bytes at a loss of 20 % is followed by 125 bytes that are sent again, and takes a line that is
+    a fifth narrower; nothing that a message counts changes."""
+    plain, lossy = (play(replace(world(), tcp=replace(BARE, loss=loss, congestion="bbr"))) for loss in (0.0, 0.2))
+    assert {event.retransmitted_bytes for event in lossy.of("upload") + lossy.of("download")} == {125}
+    assert {event.retransmitted_bytes for event in plain.events} == {0}
+    assert lossy.metrics[-1].retransmitted_bytes == 8 * 125 == lossy.outcome.totals["retransmitted_bytes"]
+    for name in ("bytes_up", "bytes_down", "link_bytes"):
+        assert lossy.outcome.totals[name] == plain.outcome.totals[name]
+    first, second = (played.of("upload")[0] for played in (plain, lossy))
+    assert second.end_s - second.start_s > first.end_s - first.start_s

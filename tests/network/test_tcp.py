@@ -298,3 +298,15 @@ def test_the_figures_are_those_of_the_reference(name, cases):
     runs = written["runs"] if isinstance(written, dict) else written
     assert [list(case.measured_s) for case in cases] == [run["completion_s"] for run in runs]
     assert [(case.rtt_s, case.size_bytes) for case in cases] == [(run["rtt_s"], run["size"]) for run in runs]
+
+
+def test_lost_packets_take_their_share_of_a_link_that_is_shared():
+    """Two equal bbr transfers over one link: together they get what is left beside headers and losses."""
+    tcp = Tcp(loss=0.2, congestion="bbr", header_bytes=0)
+    flows = TcpFlows([constant(1e6)], tcp)
+    for key in range(2):
+        flows.start(key, 4e7, (0,), 0.0, rtt_s=0.01)
+    ends = []
+    while (due_s := flows.next_finish()) < math.inf:
+        ends += [due_s] * len(flows.advance(due_s))
+    assert ends[-1] == pytest.approx(8e7 / 0.8e6, rel=0.01)
