@@ -19,6 +19,7 @@ from acesim import policies as recipes
 from acesim.engine import Outcome, Setup, simulate
 from acesim.network import tcp_of
 from acesim.network import topology as networks
+from acesim.network.cards import in_words
 from acesim.records.manifest import Manifest, digest, final_figures, host_figures, plain
 from acesim.records.orders import Order, identity
 from acesim.records.resident import forget_peak
@@ -36,10 +37,18 @@ def prepare(order: Order) -> Setup:
     task = learning.build(scenario.task, _tiers(scenario), order.seed, order.plugins)
     info = recipes.model_info(scenario, task)
     policy = recipes.build(spec.name, info, spec.parameters, order.plugins)
-    topology = networks.build(scenario.workers, scenario.network, order.seed)
-    return Setup(policy, info, task, topology, fleet.build(scenario, info.nominal_size, order.seed), scenario.stop,
-                 order.seed, tcp=tcp_of(scenario.network), timeout_s=scenario.servers.timeout_s,
-                 evaluate_every_rounds=scenario.evaluate_every_rounds)
+    machines = fleet.build(scenario, info.nominal_size, order.seed)
+    cards = [device.network_bytes_per_s for device in machines.devices]
+    topology = networks.build(scenario.workers, scenario.network, order.seed, cards)
+    return Setup(policy, info, task, topology, machines, scenario.stop, order.seed, tcp=tcp_of(scenario.network),
+                 timeout_s=scenario.servers.timeout_s, evaluate_every_rounds=scenario.evaluate_every_rounds)
+
+
+def narrowed_by_cards(scenario: Scenario) -> list[str]:
+    """Say of which machines the network card is slower than their lines, with the scenario's first seed."""
+    size, seed = recipes.sketch(scenario).nominal_size, scenario.seeds[0]
+    cards = [device.network_bytes_per_s for device in fleet.build(scenario, size, seed).devices]
+    return list(in_words(networks.build(scenario.workers, scenario.network, seed, cards).narrowed))
 
 
 def run_one(order: Order) -> None:

@@ -14,6 +14,7 @@ from acesim.cli.runs import plugin_option, set_option
 from acesim.cli.shell import cli, example, voiced
 from acesim.estimates import estimate, in_words
 from acesim.policies.registry import unknown_rule
+from acesim.runner import narrowed_by_cards
 from acesim.scenario import load as load_scenario
 from acesim.scenario import scenario_path, schema, shipped_scenarios, to_yaml
 from acesim.scenario.errors import AcesimError
@@ -38,6 +39,8 @@ def validate(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...]
         click.echo(to_yaml(loaded), nl=False)
     workers = sum(group.count for group in loaded.workers)
     voice.say(f"{loaded.name}: fine; {len(loaded.policies)} policies x {len(loaded.seeds)} seeds on {workers} workers")
+    if narrowed := narrowed_by_cards(loaded):
+        voice.say(f"network cards are slower than the lines of: {', '.join(narrowed)} (device.network changes a card)")
     if not (no_estimate or quiet):
         voice.say(in_words(estimate(loaded, plugins=plugins)))
 

@@ -10,6 +10,7 @@ route; a tree of regions stops at the region's server, which sends on its own be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.network.cards import Narrowed, RegionCards, line_behind
 from acesim.network.cells import Cells
-from acesim.network.generator import lines, within
+from acesim.network.generator import Line, lines, within
 from acesim.network.jitter import spread_of
 from acesim.network.traces import Trace, constant
 from acesim.network.worlds import World, beside_others
@@ -46,6 +48,7 @@ class Topology:
     up_mean_bytes_per_s, down_mean_bytes_per_s   [W] mean rates of the workers' own links
     jitter                     [W + R] of the latency of messages (acesim.network.jitter)
     message_header_bytes, message_startup_s   of every message, and of every chunk of one
+    narrowed                   what is slower by its network card than its lines are (acesim.network.cards)
     """
 
     links: tuple[Trace, ...]
@@ -70,6 +73,7 @@ class Topology:
     message_header_bytes: int
     jitter: NDArray[np.float64]
     message_startup_s: float = 0.0
+    narrowed: tuple[Narrowed, ...] = ()
 
     @property
     def workers(self) -> int:
@@ -80,7 +84,7 @@ class Topology:
 class _Backbone:
     """The links that workers share: their numbers, and the latencies of the regions."""
 
-    def __init__(self, spec: NetworkSpec, first: int, seed: int) -> None:
+    def __init__(self, spec: NetworkSpec, first: int, seed: int, card_bytes_per_s: float) -> None:
         self.traces: list[Trace] = []
         self.names: list[str] = []
         self._first = first
@@ -94,16 +98,21 @@ class _Backbone:
         column = 0 if spec.region_downlink_bytes_per_s is None else 1
         down = [self._add(f"region-{region} down", within(down_range, share))
                 for region, share in enumerate(shares[:-1, column])]
-        ingress = self._add("cloud ingress", within(spec.cloud_ingress_bytes_per_s, shares[-1, 0]))
-        egress = self._add("cloud egress", within(spec.cloud_egress_bytes_per_s, shares[-1, 1]))
-        fabric = within(spec.fabric_bytes_per_s, shares[-1, 2])  # switched: as much each way, whatever the other does
-        self.fabric_up, self.fabric_down = self._add("fabric up", fabric), self._add("fabric down", fabric)
+        given = (spec.cloud_ingress_bytes_per_s, spec.cloud_egress_bytes_per_s, spec.fabric_bytes_per_s)
+        at_cloud = [within(rate, share) for rate, share in zip(given, shares[-1], strict=True)]
+        self.narrowed = [Narrowed("cloud server", card_bytes_per_s)] * (max(at_cloud) > card_bytes_per_s)
+        inward, outward, inside = (min(rate, card_bytes_per_s) for rate in at_cloud)
+        ingress, egress = self._add("cloud ingress", inward), self._add("cloud egress", outward)
+        # the fabric is switched: it carries as much each way, whatever the other does
+        self.fabric_up, self.fabric_down = self._add("fabric up", inside), self._add("fabric down", inside)
         self.region_up = (*((link, ingress) for link in up), (self.fabric_up,))
         self.region_down = (*((egress, link) for link in down), (self.fabric_down,))
         self.latency_s = np.array([within(spec.region_rtt_s, share) / 2 for share in shares[:-1, 2]] + [0.0])
         for number in (*up, *down):
             self.traces[number - first] = beside_others(self.traces[number - first], spec.cross_traffic,
                                                         spec.trace_step_s, spec.trace_period_s, seed, number - first)
+
+        self.regions_up, self.regions_down = ([self.traces[number - first] for number in way] for way in (up, down))
 
     def _add(self, name: str, bytes_per_s: float) -> int:
         self.traces.append(constant(bytes_per_s, name))
@@ -115,12 +124,15 @@ _BACKBONE = 9
 """Block of the first worker's trace stream for what belongs to no worker."""
 
 
-def build(groups: Sequence[WorkerGroup], network_spec: NetworkSpec, seed: int) -> Topology:
+def build(groups: Sequence[WorkerGroup], network_spec: NetworkSpec, seed: int,
+          cards_bytes_per_s: Sequence[float] | None = None) -> Topology:
     """Draw every link from the seed and lay the routes.
 
     Edge workers are dealt to the edge regions in turn, group by group, so that regions are alike.  access.rtt
     holds between a worker and the cloud; region_rtt is added on the way between a region and the cloud, so
     that a message takes as long in a star as over both levels of a tree.
+
+    cards_bytes_per_s   of the network cards: workers, regions' servers (the data centre's last), cloud; None: no limit
     """
     names = tuple(f"{group.name}-{number}" for group in groups for number in range(group.count))
     members = [group for group in groups for _ in range(group.count)]
@@ -128,13 +140,20 @@ def build(groups: Sequence[WorkerGroup], network_spec: NetworkSpec, seed: int) -
     accesses = [group.access for group in members]
     world = World(region_of.tolist(), network_spec.correlation, network_spec.diurnal.amplitude,
                   network_spec.diurnal.period_s)
-    own = lines(accesses, network_spec.trace_step_s, network_spec.trace_period_s, seed, world)
-    backbone = _Backbone(network_spec, 2 * len(own), seed)
+    given = lines(accesses, network_spec.trace_step_s, network_spec.trace_period_s, seed, world)
+    cards = [math.inf] * (len(given) + network_spec.regions + 2) if cards_bytes_per_s is None else cards_bytes_per_s
+    own = [line_behind(line, card) for line, card in zip(given, cards[:len(given)], strict=True)]
+    backbone = _Backbone(network_spec, 2 * len(own), seed, cards[-1])
     cells = Cells(network_spec, accesses, world, 2 * len(own) + len(backbone.traces), seed)
+    region_cards = _region_cards(cards[len(own):-2], own, region_of, backbone, 2 * len(own) + len(backbone.traces)
+                                 + len(cells.traces))
     link_names = [f"{name} {direction}" for name in names for direction in ("up", "down")]
-    link_names += backbone.names + cells.names
-    links = [trace for line in own for trace in (line.up, line.down)] + backbone.traces + cells.traces
+    link_names += backbone.names + cells.names + region_cards.names
+    links = [trace for line in own for trace in (line.up, line.down)]
+    links += backbone.traces + cells.traces + region_cards.traces
     up, down = _to_region(backbone, cells, region_of, network_spec.regions)
+    slower = [Narrowed(name, card) for name, card, line, before in zip(names, cards, own, given, strict=False)
+              if line is not before]
     access_s, region_s = np.array([line.rtt_s / 2 for line in own]), backbone.latency_s
     return Topology(
         links=tuple(links), link_names=tuple(link_names), worker_names=names,
@@ -142,8 +161,12 @@ def build(groups: Sequence[WorkerGroup], network_spec: NetworkSpec, seed: int) -
         jitter=np.array([spread_of(network_spec.jitter, access)
                          for access in [*accesses, *[None] * (network_spec.regions + 1)]]),
         message_header_bytes=network_spec.message_header_bytes, message_startup_s=network_spec.message_startup_s,
-        up_to_region=up, down_from_region=down,
-        region_up=backbone.region_up, region_down=backbone.region_down,
+        narrowed=(*slower, *region_cards.narrowed, *backbone.narrowed),
+        up_to_region=tuple(region_cards.into(region, route) for region, route in zip(region_of, up, strict=True)),
+        down_from_region=tuple(region_cards.out_of(region, route)
+                               for region, route in zip(region_of, down, strict=True)),
+        region_up=tuple(region_cards.out_of(region, route) for region, route in enumerate(backbone.region_up)),
+        region_down=tuple(region_cards.into(region, route) for region, route in enumerate(backbone.region_down)),
         up_route=tuple(_joined(route, backbone.region_up[region])
                        for route, region in zip(up, region_of, strict=True)),
         down_route=tuple(_joined(backbone.region_down[region], route)
@@ -153,6 +176,17 @@ def build(groups: Sequence[WorkerGroup], network_spec: NetworkSpec, seed: int) -
         up_latency_s=access_s + region_s[region_of], down_latency_s=access_s + region_s[region_of],
         up_mean_bytes_per_s=np.array([line.up.mean for line in own]),
         down_mean_bytes_per_s=np.array([line.down.mean for line in own]))
+
+
+def _region_cards(cards: Sequence[float], own: Sequence[Line], region_of: NDArray[np.int64], backbone: _Backbone,
+                  first: int) -> RegionCards:
+    """Return the cards of the edge regions' servers."""
+    members = [[line for line, region in zip(own, region_of, strict=True) if region == each]
+               for each in range(len(cards))]
+    ups = [[line.up for line in group] for group in members]
+    downs = [[line.down for line in group] for group in members]
+    return RegionCards(cards, list(zip(ups, backbone.regions_up, strict=True)),
+                       list(zip(downs, backbone.regions_down, strict=True)), first)
 
 
 def _regions(groups: Sequence[WorkerGroup], regions: int) -> NDArray[np.int64]:

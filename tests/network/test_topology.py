@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from acesim.network import Flows, build
+from acesim.network.cards import Narrowed, in_words
 from acesim.scenario.schema import Cell, Diurnal
 from acesim.scenario.units import Range, from_mbps
 
@@ -148,3 +149,53 @@ def test_other_peoples_traffic_takes_its_share():
         assert left.mean() == pytest.approx(0.7, abs=0.04)
         assert 0 <= left.min() < 0.4 < 0.9 < left.max() <= 1
     assert links["cloud ingress"].mean == 300.0
+
+
+WIDE = [1e9] * (6 + 3 + 1)  # workers, regions' servers, the cloud's
+
+
+def with_card(place, bytes_per_s):
+    return [*WIDE[:place], bytes_per_s, *WIDE[place + 1:]]
+
+
+def test_fast_cards_change_nothing():
+    plain, carded = build(GROUPS, spec(), 0), build(GROUPS, spec(), 0, WIDE)
+    assert plain.link_names == carded.link_names
+    assert carded.narrowed == ()
+    assert (plain.up_route, plain.up_to_region, plain.region_up) == (carded.up_route, carded.up_to_region,
+                                                                     carded.region_up)
+    for one, other in zip(plain.links, carded.links, strict=True):
+        np.testing.assert_array_equal(one.bytes_per_s, other.bytes_per_s)
+
+
+def test_a_workers_card_narrows_its_own_links_alone():
+    plain, carded = build(GROUPS, spec(), 0), build(GROUPS, spec(), 0, with_card(1, 2e6))
+    for number, (one, other) in enumerate(zip(plain.links, carded.links, strict=True)):
+        limit = 2e6 if number in (2, 3) else np.inf
+        np.testing.assert_array_equal(np.minimum(one.bytes_per_s, limit), other.bytes_per_s)
+    assert carded.down_mean_bytes_per_s[1] < plain.down_mean_bytes_per_s[1]
+    assert carded.narrowed == (Narrowed("xavier-0", 2e6),)
+
+
+def test_the_clouds_card_narrows_what_ends_there():
+    carded = build(GROUPS, spec(), 0, with_card(9, 350.0))
+    rates = dict(zip(carded.link_names, carded.links, strict=True))
+    assert [rates[name].maximum for name in ("cloud ingress", "cloud egress", "fabric up")] == [300.0, 350.0, 350.0]
+    assert list(in_words(carded.narrowed)) == ["1 of cloud server at 350 B/s"]
+
+
+def test_a_regions_card_is_shared_by_all_that_its_server_takes_but_not_by_what_passes_by():
+    """Four megabytes a second from two workers of a megabyte a second each, through a card of half of that."""
+    carded = build(GROUPS, spec(region_uplink_bytes_per_s=Range(1e8, 1e8)), 0, with_card(6, 5e5))
+    first, third = carded.up_to_region[1], carded.up_to_region[3]
+    assert named(carded, first) == ["xavier-0 up", "region-0 card in"]
+    assert named(carded, carded.region_up[0]) == ["region-0 card out", "region-0 up", "cloud ingress"]
+    assert named(carded, carded.region_down[0]) == ["cloud egress", "region-0 down", "region-0 card in"]
+    assert named(carded, carded.down_from_region[1]) == ["region-0 card out", "xavier-0 down"]
+    assert named(carded, carded.up_route[1]) == ["xavier-0 up", "region-0 up", "cloud ingress"]
+    flows = Flows(carded.links)
+    flows.start(0, 1e6, first, 0.0)
+    flows.start(1, 1e6, third, 0.0)
+    last_s = flows.next_finish()
+    assert flows.advance(last_s)
+    assert flows.next_finish() >= 2e6 / 5e5 * (1 - 1e-9)
