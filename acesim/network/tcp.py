@@ -5,7 +5,8 @@
                   bottleneck; bbr spreads them over the round.  It ends when a round is full (the window holds what
                   the route carries in a round trip), when the window is closed, or at the first loss
     growth        where a shallow queue cut slow start short, the window grows as cubic or reno says
-    steady        a fluid, within what windows, queues and random loss let through
+    steady        a fluid, within what windows, queues and random loss let through: losses tear the window one by one,
+                  at their mean distance, until it is what random loss leaves of it in the mean
 
 Equations are in packets of `mss_bytes`; rates are of payload: headers take their share of every link.
 Sources: RFC 5681 (reno), RFC 9438 (cubic), RFC 6928 (initial window), RFC 8985 (tail probe), Padhye et al.,
@@ -36,6 +37,12 @@ LEAST_QUEUE_PACKETS = 50
 LEAST_TIMEOUT_S = 0.2
 """A retransmission timeout is a round trip and this (Linux; RFC 6298 would have a second at least)."""
 CYCLE_SAMPLES = 64
+STARTUP_GAIN = 2 / math.log(2)
+"""Of bbr: windows it has under way at first, and its pace over what it measured (draft-cardwell-iccrg-bbr, 4.3.1)."""
+NEARLY = 1e-6
+"""A burst fits a queue, too, that is smaller by this share of itself: rates are measured over rounded times."""
+PACING_MARGIN = 0.01
+"""bbr paces so much below what it measured (Linux)."""
 
 
 @dataclass(frozen=True)
@@ -204,15 +211,23 @@ class Line:
     @cached_property
     def steady(self) -> Terms:
         """What the connection may take once it is under way."""
-        windows = min(self.tcp.closed_bytes, self.lossy_window_bytes)
-        return Terms(self.weight, self.used_share, windows / self.rtt_s)
+        return Terms(self.weight, self.used_share, self.most_bytes_per_s(0.0))
+
+    def most_bytes_per_s(self, torn_window_bytes: float) -> float:
+        """Return what windows let through: closed by the receiver, or torn by losses, but not below their mean."""
+        return min(self.tcp.closed_bytes, max(torn_window_bytes, self.lossy_window_bytes)) / self.rtt_s
+
+    @property
+    def overflows(self) -> bool:
+        """Does slow start go on until the queue overflows?  bbr keeps STARTUP_GAIN products under way at most."""
+        return not self.tcp.paced or self.full_s < STARTUP_GAIN * self.rtt_s
 
     @cached_property
     def used_share(self) -> float:
         """Mean use of the bottleneck by one connection whose window swings between a loss and the next.
 
         The window peaks at product + queue.  As long as what is left after a loss fills the route, nothing is
-        wasted; else the mean over the way back up, of min(1, window / product).
+        wasted; else the mean over the way back up, of min(1, window / product).  bbr has no such swing.
 
         >>> reno = Tcp(congestion="reno", queue_packets=0)
         >>> Line(Tcp(), 1e6, 0.1).used_share, round(Line(reno, 1e6, 0.1).used_share, 3)
@@ -220,7 +235,9 @@ class Line:
         """
         product = self.product_bytes / self.tcp.mss_bytes
         peak = self.full_s * self.rate_bytes_per_s / self.tcp.mss_bytes
-        if self.tcp.paced or self.tcp.back_off * peak >= product:
+        if self.tcp.paced:
+            return 1 - PACING_MARGIN
+        if self.tcp.back_off * peak >= product:
             return 1.0
         growth = Growth(self.tcp, peak, self.rtt_s)
         cycle_s = growth.reached_s(peak)
@@ -252,17 +269,13 @@ class Line:
 
         It comes at twice the pace at which the bottleneck lets it go, so half of it has to wait.
         """
-        return self.tcp.paced or window_bytes / 2 <= queue_share * self.queue_s * self.rate_bytes_per_s
+        return self.tcp.paced or window_bytes / 2 <= queue_share * self.queue_s * self.rate_bytes_per_s * (1 + NEARLY)
 
     def growth(self, window_bytes: float, queue_share: float) -> list[Stage]:
-        """Return the stages after slow start lost packets of this window, until the route is full.
-
-        The first loss is noticed a round trip after the queue was full, when the window is what it was and as
-        much again as then got through.
-        """
-        queue = queue_share * self.queue_s * self.rate_bytes_per_s
-        growth = Growth(self.tcp, (window_bytes + 2 * queue) / self.tcp.mss_bytes, self.rtt_s)
-        goal = min(self.product_bytes, self.tcp.closed_bytes) / self.tcp.mss_bytes
+        """Return the stages after slow start lost packets of this window, until the route is full, or random loss
+        keeps the window where it is."""
+        growth = self._after_burst(window_bytes, queue_share)
+        goal = min(self.product_bytes, self.tcp.closed_bytes, self.lossy_window_bytes) / self.tcp.mss_bytes
         stages, window = [], growth.start
         while window < goal:
             after = min(window * GROWTH_STEP, goal)
@@ -270,6 +283,16 @@ class Line:
             stages.append(Stage(span_s, (window + after) / 2 * self.tcp.mss_bytes))
             window = after
         return stages
+
+    def burst_window_bytes(self, window_bytes: float, queue_share: float) -> float:
+        """Return what is left of the window after slow start lost packets of this one."""
+        return self._after_burst(window_bytes, queue_share).start * self.tcp.mss_bytes
+
+    def _after_burst(self, window_bytes: float, queue_share: float) -> Growth:
+        """The first loss is noticed a round trip after the queue was full, when the window is what it was and as
+        much again as then got through."""
+        queue = queue_share * self.queue_s * self.rate_bytes_per_s
+        return Growth(self.tcp, (window_bytes + 2 * queue) / self.tcp.mss_bytes, self.rtt_s)
 
     @cached_property
     def ramp(self) -> tuple[float, float]:

@@ -36,6 +36,8 @@ class _Connection:
     phase           "slow start", "growth", "steady" or "held": all has gone, but the end was lost
     window          of slow start; piece_s: when the piece under way was released
     stages          of growth that are still to come
+    unscathed       bytes until the next random loss that is played by itself; inf: none is
+    torn_window     what random losses have left of the window so far; see `_tear`
     hold_s          the transfer does not end before
     ticket          number of the only entry of the agenda that still counts
     """
@@ -54,6 +56,8 @@ class _Connection:
     piece_s: float = 0.0
     under_way: bool = False
     stages: list[Stage] = field(default_factory=list)
+    unscathed: float = math.inf
+    torn_window: float = math.inf
     hold_s: float = 0.0
     ticket: int = -1
 
@@ -187,6 +191,7 @@ class TcpFlows:
             self._at(now_s, connection)
             return
         connection.window = min(self.tcp.initial_window * self.tcp.mss_bytes, self.tcp.closed_bytes)
+        connection.unscathed = self.tcp.first_loss_bytes
         ramp_s, idle_s = line.ramp
         if ramp_s <= BRIEF * connection.nbytes / line.rate_bytes_per_s:
             connection.phase = "steady"
@@ -222,7 +227,8 @@ class TcpFlows:
         if line is not None:
             weight = connection.weight * (line.weight if self._rtt_weights else 1.0)
             if connection.phase == "steady":
-                share, most = line.steady.share, line.steady.most_bytes_per_s
+                connection.piece = min(connection.left, connection.unscathed)
+                share, most = line.used_share, line.most_bytes_per_s(connection.torn_window)
             else:
                 share = 1.0
                 if connection.phase == "growth":
@@ -230,7 +236,7 @@ class TcpFlows:
                     most = window / line.rtt_s
                     self._at(now_s + span_s, connection)
                 else:
-                    connection.piece = min(connection.window, connection.left)
+                    connection.piece = min(connection.window, connection.left, connection.unscathed)
                     most = connection.window / line.rtt_s if self.tcp.paced else math.inf
             terms = Terms(weight, share, most)
         connection.left -= connection.piece
@@ -242,8 +248,12 @@ class TcpFlows:
         connection.under_way = False
         connection.sent += connection.piece
         connection.ticket = -1
-        if connection.phase == "slow start":
+        torn = connection.unscathed < math.inf and self._tear(connection, now_s)
+        if connection.phase == "slow start" and not torn:
             self._next_round(connection, now_s)
+        elif connection.left:
+            connection.phase = "steady"
+            self._at(now_s, connection)
         if connection.left:
             return False
         if connection.hold_s > now_s:
@@ -261,15 +271,40 @@ class TcpFlows:
         if took_s > line.rtt_s * (1 + NEARLY_S):
             connection.phase, round_end_s = "steady", now_s
             self._hold(connection, line, rate)
-        elif connection.window >= self.tcp.closed_bytes or connection.sent >= self.tcp.first_loss_bytes:
+        elif connection.window >= self.tcp.closed_bytes:
             connection.phase = "steady"
         elif not line.bursts_fit(connection.piece, min(1.0, rate / line.rate_bytes_per_s)):
-            connection.stages = line.growth(connection.piece, min(1.0, rate / line.rate_bytes_per_s))
+            queue_share = min(1.0, rate / line.rate_bytes_per_s)
+            connection.stages = line.growth(connection.piece, queue_share)
             connection.phase = "growth" if connection.stages else "steady"
+            if line.lossy_window_bytes < line.product_bytes:  # from here on random losses keep the window
+                start = line.burst_window_bytes(connection.piece, queue_share)
+                connection.torn_window, connection.unscathed = start, math.inf
+                if start > line.lossy_window_bytes:
+                    connection.unscathed = self.tcp.first_loss_bytes
         else:
             connection.window = min(2 * connection.window, self.tcp.closed_bytes)
         if connection.left:
             self._at(round_end_s, connection)
+
+    def _tear(self, connection: _Connection, now_s: float) -> bool:
+        """Count a piece towards the next random loss; return whether it came.
+
+        The first comes after mss / loss bytes, on average, and leaves back_off of the window; so do those that follow,
+        until the window is down to the mean that random losses let it have (`Line.lossy_window_bytes`).
+        """
+        line, took_s = connection.line, now_s - connection.piece_s
+        assert line is not None
+        connection.unscathed -= connection.piece
+        if connection.unscathed > 0:
+            return False
+        window = connection.window if connection.phase == "slow start" else math.inf
+        if took_s > line.rtt_s or connection.phase != "slow start":
+            window = min(window, connection.piece / took_s * line.rtt_s) if took_s else window
+        connection.torn_window = self.tcp.back_off * min(window, connection.torn_window)
+        more = connection.torn_window > line.lossy_window_bytes
+        connection.unscathed = self.tcp.first_loss_bytes if more else math.inf
+        return True
 
     def _hold(self, connection: _Connection, line: Line, rate: float) -> None:
         """Let a transfer whose last packets are lost in slow start's overshoot wait for their tail probe.
@@ -278,7 +313,7 @@ class TcpFlows:
         loss is noticed RTT + queue later, what is sent at twice the rate overflows the queue.  If the transfer ends
         in between, its end is sent again after two round trips of a full queue (RFC 8985, 7.2).
         """
-        if math.isinf(rate) or connection.window >= self.tcp.closed_bytes:
+        if math.isinf(rate) or connection.window >= self.tcp.closed_bytes or not line.overflows:
             return
         loss_bytes = rate * line.full_s
         grown = max(0.0, loss_bytes - connection.window)

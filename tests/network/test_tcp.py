@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -209,6 +210,35 @@ def test_alone_tcp_is_never_faster_than_the_fluid(tcp, nbytes, rate, rtt_s, vary
     assert play(TcpFlows([Least([link])], tcp), starts, rtt_s)[0] >= fluid * (1 - 1e-9)
 
 
+GRID = [(rate, rtt_s, queue, nbytes) for rate in (6.25e5, 6.25e6, 1e8) for rtt_s in (0.01, 0.1, 0.3)
+        for queue in (None, 20, 300) for nbytes in (3e4, 1e6, 3e7)]
+
+
+@pytest.mark.parametrize("congestion", ["cubic", "reno", "bbr"])
+def test_more_bytes_take_longer_and_more_loss_not_less(congestion):
+    """Losses are played at their mean distances, one by one, so that one more loss may come a round later and cost
+    less: by a quarter at most.  Without any, transfers are never slower but for a round of bbr's."""
+    for rate, rtt_s, queue, nbytes in GRID:
+        took_s = [alone(Tcp(congestion=congestion, queue_packets=queue, loss=loss), nbytes, rate, rtt_s)
+                  for loss in (0.0, 1e-5, 1e-4, 1e-3, 1e-2)]
+        assert all(more >= 0.75 * less for less, more in pairwise(took_s)), (rate, rtt_s, queue)
+        assert min(took_s) >= took_s[0] * (1 - 1e-9)
+        assert alone(Tcp(congestion=congestion, queue_packets=queue), 1.2 * nbytes, rate, rtt_s) >= took_s[0]
+
+
+def test_random_losses_tear_the_window_one_by_one():
+    """1 MB/s, 100 ms, loss 1 %: rounds of 10, 20 and 40 packets, then the 30 that are left until the 100th is lost.
+    They go at once, so the window of 80 was not full: 56 are left of it; 100 more at 56 a round, then at 39, 27, ...
+    until random loss has it where it is in the mean."""
+    tcp, line = Tcp(1000, 0, queue_packets=1000, loss=0.01), 1e6 / 0.99
+    mean_s = 1000 / Line(tcp, 1e6, 0.1).lossy_window_bytes * 0.1  # of a packet
+    assert alone(tcp, 100e3, line, 0.1) == pytest.approx(0.4 + 0.03)
+    assert alone(tcp, 200e3, line, 0.1) == pytest.approx(0.4 + 0.03 + 10 / 56, rel=1e-6)
+    assert alone(tcp, 300e3, line, 0.1) == pytest.approx(0.43 + 10 / 56 + 10 / 39.2, rel=1e-6)
+    long_s = alone(tcp, 100e6, line, 0.1)
+    assert long_s == pytest.approx(100e3 * mean_s, rel=0.01)
+
+
 @pytest.mark.parametrize("flows", [1, 3])
 @pytest.mark.parametrize("congestion", ["cubic", "reno", "bbr"])
 def test_long_transfers_with_ample_windows_are_fluid_but_for_headers(congestion, flows):
@@ -217,7 +247,8 @@ def test_long_transfers_with_ample_windows_are_fluid_but_for_headers(congestion,
     link = Trace(1.0, 1e6 * np.array([1.0, 3.0, 2.0]))
     fluid, finish = play(Flows([link]), starts), play(TcpFlows([link], tcp), starts, 0.05)
     for key, end_s in fluid.items():
-        assert finish[key] * tcp.goodput == pytest.approx(end_s, rel=1e-3)
+        margin = 0.99 if tcp.paced and flows == 1 else 1.0  # one bbr paces below its link's rate, several fill it
+        assert finish[key] * tcp.goodput * margin == pytest.approx(end_s, rel=1e-3)
 
 
 @settings(max_examples=60, deadline=None)
