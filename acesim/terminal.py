@@ -53,7 +53,7 @@ def show_page(page: Page) -> None:
         for row in block.rows:
             table.add_row(*map(Text, row))
         console.print(table)
-    for note in page.notes:
+    for note in page.lines:
         console.print(Text(note))
 
 

@@ -92,7 +92,7 @@ def sweep(scenario: str, over: tuple[str, ...], policies: tuple[str, ...], seeds
     with shown_progress(quiet, verbose) as watcher:
         found = run_sweep(scenario, over, policies or None, seeds, overrides, jobs, out, fresh, plugins, watcher)
     if not quiet:
-        show_page(sweep_page(found.table, found.keys))
+        show_page(sweep_page(found.table, found.keys, find(found.path).records))
     _finish(found.faults, found.path / "cells.csv", voice)
 
 
@@ -128,7 +128,7 @@ def compare_command(results: tuple[str, ...], baseline: str | None, form: str, k
         raise ResultMissing(missing(results, found.faults))
     voice.detail(f"{len(found.records)} runs found")
     table = view(found.records, kind, baseline, margin)
-    page = comparison_page(table, found.records) if kind == "samples" else view_page(table, kind)
+    page = comparison_page(table, found.records) if kind == "samples" else view_page(table, kind, found.records)
     if form == "text":
         show_page(page)
     else:

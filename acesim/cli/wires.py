@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from acesim.cli.shell import cli, example, voiced
+from acesim.network.fidelity import Held, page
 from acesim.network.files import written_csv
 from acesim.network.formats import FORMS, WRITTEN, form_of, read, write
 from acesim.network.generator import lines, recorded
 from acesim.network.models import access_models
 from acesim.network.replay import replay
+from acesim.report.card import found, measured_now
 from acesim.report.fidelity import card
 from acesim.report.traces import draw_trace, grid_of, kind_line, statistics_page, ways
 from acesim.scenario import Access
-from acesim.scenario.errors import AcesimError
+from acesim.scenario.errors import AcesimError, ScenarioError
 from acesim.scenario.units import RATE, TIME, parse
 from acesim.terminal import Voice, show_page, sparkline
 
@@ -110,14 +114,41 @@ def convert(file: str, out: str, source: str | None, form: str | None, step: str
 def flows(file: str, quiet: bool, verbose: bool) -> None:
     """Print when the flows of FILE finish on its links: the network model alone."""
     try:
-        document = json.loads(Path(file).read_text(encoding="utf-8"))
+        document = json.loads(Path(file).read_text(encoding="utf-8"), object_pairs_hook=_once)
     except ValueError as error:
         raise AcesimError(f"{file}: not JSON: {error}") from error
-    click.echo(json.dumps({"finish": {str(key): at_s for key, at_s in replay(document).items()}}))
+    except RecursionError as error:
+        raise AcesimError(f"{file}: not a flows file: lists or objects nested far too deeply") from error
+    try:
+        finish = replay(document)
+    except ScenarioError as error:
+        raise ScenarioError([problem._replace(file=file) for problem in error.problems]) from error
+    click.echo(json.dumps({"finish": {str(key): at_s for key, at_s in finish.items()}}))
 
 
-@cli.command(epilog=example("fidelity"))
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object whose keys stand once each."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)} stands twice; remove one")
+    return found
+
+
+@cli.command(epilog=example("fidelity", "fidelity --measured traces/ --write traces/fidelity.json > tables.md"))
+@click.option("--measured", type=click.Path(exists=True, file_okay=False),
+              help="A folder of measured links with an INDEX.csv (docs/fidelity.md): print the tables beside them.")
+@click.option("--write", "out", type=click.Path(dir_okay=False),
+              help="Write what was found into a file: traces/fidelity.json, which the card of every report is made of.")
 @voiced
-def fidelity(quiet: bool, verbose: bool) -> None:
-    """Print how far the network model is from closed forms, and from what ns-3 and Linux measured."""
-    show_page(card())
+def fidelity(measured: str | None, out: str | None, quiet: bool, verbose: bool) -> None:
+    """Print how far the network model is from closed forms, and from what ns-3, Linux and drives measured."""
+    links: Sequence[Held] = found()[1]
+    if measured is None:
+        show_page(card())
+    else:
+        links, tables = page(Path(measured))
+        click.echo(tables)
+    if out is not None:
+        Path(out).write_text(measured_now(links), encoding="utf-8")
+        Voice(quiet, verbose).say(f"written: {out}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from acesim.network.fitting import SETTINGS, fit_models
-from acesim.network.fluctuation import fluctuate, scaled
+from acesim.network.fluctuation import fluctuate, scaled, turned
 from acesim.network.models import RateModel, access_models
 from acesim.network.statistics import summary, times_to_move
 from acesim.network.traces import Rates
@@ -75,32 +75,36 @@ def _median(values: NDArray[np.float64]) -> float:
 
 
 def compare(traces: Sequence[Rates], model: RateModel, step_s: float, seed: int = 0, copies: int = 4,
-            resamples: int = 100) -> list[Figure]:
+            resamples: int = 100, period_s: float | None = None) -> list[Figure]:
     """Compare measured links with generated ones of the same lengths and ranks.
 
     traces      measured rates in bytes per second, each equally spaced by step_s
     copies      generated links for each measured one
     resamples   of the bootstrap, over traces
+    period_s    of the generated links; None: as long as the measured ones
     A figure that no trace is long enough for is left out.
     """
     rng = np.random.Generator(np.random.Philox(seed))
     measured = figures(traces, step_s, rng)
     drawn = [figures([traces[place] for place in rng.integers(len(traces), size=len(traces))], step_s, rng)
              for _ in range(resamples)]
-    made = figures(alike(traces, model, copies, rng), step_s, rng)
+    samples = None if period_s is None else round(period_s / step_s)
+    made = figures(alike(traces, model, copies, rng, samples), step_s, rng)
     bounds = {name: np.percentile([each[name] for each in drawn], [2.5, 97.5]).tolist() for name in measured}
     return [Figure(name, value, bounds[name][0], bounds[name][1], made[name]) for name, value in measured.items()
             if np.isfinite(value)]
 
 
-def alike(traces: Sequence[Rates], model: RateModel, copies: int, rng: np.random.Generator) -> list[Rates]:
-    """Return generated links: for each measured one, `copies` as long as it and of its rank among the means.
+def alike(traces: Sequence[Rates], model: RateModel, copies: int, rng: np.random.Generator,
+          samples: int | None = None) -> list[Rates]:
+    """Return generated links: for each measured one, `copies` of its rank among the means, and as long as it, or of
+    so many samples.
 
     Length and mean go together in measurements (a campaign has its own of both), so links are drawn under both.
     """
     ranks = np.argsort(np.argsort([float(rates.mean()) for rates in traces], kind="stable"), kind="stable")
     return [links for rank, rates in zip(ranks, traces, strict=True)
-            for links in generate(model, len(rates), ndtri((rank + rng.random(copies)) / len(traces)), rng)]
+            for links in generate(model, samples or len(rates), ndtri((rank + rng.random(copies)) / len(traces)), rng)]
 
 
 def generate(model: RateModel, samples: int, normals: NDArray[np.float64], rng: np.random.Generator) -> list[Rates]:
@@ -110,6 +114,7 @@ def generate(model: RateModel, samples: int, normals: NDArray[np.float64], rng: 
     """
     shapes = [model.shape_at(normal) for normal in normals.tolist()]
     relative = fluctuate(model, shapes, rng.standard_normal((len(normals), samples)), [rng] * len(normals))
+    relative = turned(model, shapes, relative, relative)
     return [scaled(rates, model.mean_at(normal), None)
             for normal, rates in zip(normals.tolist(), relative, strict=True)]
 
@@ -137,26 +142,59 @@ def _rates(file: Path, direction: str) -> Iterable[Rates]:
                                              if value and name.endswith("_mbps")])
 
 
-def page(folder: Path, seed: int = 0) -> str:
-    """Return the Markdown of docs/fidelity.md's tables: a summary, then every figure of every kind.
+USUAL_PERIOD_S = 1024.0
+"""Of a scenario's generated rates."""
+
+
+class Held(NamedTuple):
+    """How one direction of a kind of access compares: measured links, figures, and how many of them are within target:
+    over the usual period, as long as the measurements, and of halves that were not fitted (None: too few links).
+
+    worst, worst_ratio   of the figures over the usual period, autocorrelations and shares apart: the one whose
+                         generated value is farthest from the measured one, by ratio
+    """
+
+    access: str
+    links: int
+    figures: int
+    usual: int
+    as_long: int
+    halves: int | None
+    worst: str
+    worst_ratio: float
+
+
+def page(folder: Path, seed: int = 0) -> tuple[list[Held], str]:
+    """Return the summary of docs/fidelity.md's tables, and their Markdown: the summary, then every kind.
 
     folder   of measured traces, with its INDEX.csv
     """
-    summaries, tables = [], []
-    links = measured(folder)
+    summaries, tables, links = [], [], measured(folder)
     parts = halves(links, seed)
     for key, model in fitted().items():
-        found = compare(links[key], model, model.sample_s, seed)
-        held = f"{_held(parts[key])}" if key in parts else "too few links"
-        summaries.append(f"| {key[0]} {key[1]} | {len(links[key])} | {_held(found)} | {held} |")
-        tables.append(f"### {key[0]}, {key[1]}\n\n{model.fit}\n\n{table(found)}\n")
-    head = ("| access | measured links | figures within target | of halves that were not fitted |\n"
-            "|---|---|---|---|")
-    return "\n".join([head, *summaries, "", *tables])
+        found, over = (compare(links[key], model, model.sample_s, seed, period_s=period_s)
+                       for period_s in (None, USUAL_PERIOD_S))
+        summaries.append(held(" ".join(key), len(links[key]), over, found, parts.get(key)))
+        tables.append(f"### {key[0]}, {key[1]}\n\n{model.fit}\n\n{_beside(found, over)}\n")
+    head = ("| access | measured links | figures | within target, period 1024 s | as long as measured "
+            "| halves not fitted, as long | farthest, period 1024 s |\n|---|---|---|---|---|---|---|")
+    return summaries, "\n".join([head, *map(_spelt, summaries), "", *tables])
 
 
-def _held(found: Sequence[Figure]) -> str:
-    return f"{sum(each.holds for each in found)} of {len(found)}"
+def held(access: str, links: int, over: Sequence[Figure], found: Sequence[Figure],
+         unfitted: Sequence[Figure] | None) -> Held:
+    """Count the figures that hold, and find the one that is farthest off."""
+    ratios = {each.name: each.generated / each.measured for each in over
+              if not each.name.startswith(("acf", "near")) and min(each.measured, each.generated) > 0}
+    worst = max(ratios, key=lambda name: abs(np.log(ratios[name])))
+    counts = [None if each is None else sum(figure.holds for figure in each) for each in (over, found, unfitted)]
+    return Held(access, links, len(found), counts[0] or 0, counts[1] or 0, counts[2], worst, float(ratios[worst]))
+
+
+def _spelt(row: Held) -> str:
+    halves_ = "too few links" if row.halves is None else str(row.halves)
+    return (f"| {row.access} | {row.links} | {row.figures} | {row.usual} | {row.as_long} | {halves_} "
+            f"| {row.worst}: x {row.worst_ratio:.2f} |")
 
 
 def fitted() -> dict[tuple[str, str], RateModel]:
@@ -183,13 +221,19 @@ def halves(links: Mapping[tuple[str, str], Sequence[Rates]], seed: int) -> dict[
     return found
 
 
-def table(found: Sequence[Figure]) -> str:
-    """Spell figures as a Markdown table."""
-    lines = ["| figure | measured | bootstrap 95 % | generated | within target |", "|---|---|---|---|---|"]
+def _beside(found: Sequence[Figure], over: Sequence[Figure]) -> str:
+    """Spell figures as a Markdown table: generated as long as measured, and over the usual period."""
+    lines = ["| figure | measured | bootstrap 95 % | generated, as long | holds | period 1024 s | holds |",
+             "|---|---|---|---|---|---|---|"]
     lines += [f"| {each.name} | {_number(each, each.measured)} | {_number(each, each.low)} to "
-              f"{_number(each, each.high)} | {_number(each, each.generated)} | {'yes' if each.holds else '**no**'} |"
-              for each in found]
+              f"{_number(each, each.high)} | {_number(each, each.generated)} | {_verdict(each)} "
+              f"| {_number(usual, usual.generated)} | {_verdict(usual)} |"
+              for each, usual in zip(found, over, strict=True)]
     return "\n".join(lines)
+
+
+def _verdict(figure: Figure) -> str:
+    return "yes" if figure.holds else "**no**"
 
 
 def _number(figure: Figure, value: float) -> str:

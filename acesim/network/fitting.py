@@ -50,7 +50,8 @@ def fit_shape(rates: Rates, sample_s: float, threshold: float = 0.005, beat_s: f
     relative = rates / rates.mean()
     out = relative < threshold
     quantiles = tuple(np.percentile(relative[~out], PERCENT, method="hazen").tolist())
-    shape = Shape(float(rates.mean()), quantiles, 0.0, 1.0, 1.0, 1.0, 0.0, _outages(relative, out, sample_s, widest))
+    shape = Shape(float(rates.mean()), quantiles, 0.0, 1.0, 1.0, 1.0, 0.0, _outages(relative, out, sample_s, widest),
+                  len(rates) * sample_s)
     lags = np.unique(np.round(np.geomspace(1, max(min(LONGEST_LAG, len(rates) // 2), 1), 30)).astype(int))
     if len(rates) < 60 or np.ptp(relative[~out]) < 1e-6:
         return shape  # too short for time scales: each sample for itself

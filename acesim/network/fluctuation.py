@@ -21,36 +21,91 @@ MOSTLY_OUTAGE = 0.25
 """A period that carries less than this share of what it should is not scaled up to its mean in full."""
 LONGEST_OUTAGE = 0.95
 """Outages never take more than this share of a period: a transfer has to end some day."""
+TRIES = 4
+"""Of so many places for its outages, the one takes them where the link is slowest: outages are the depth of fades."""
 MUCH = 0.2
 """Where outages take more than this share, even a single one is as long as they are together."""
 
 
 def fluctuate(model: RateModel, shapes: Sequence[Shape], white: NDArray[np.float64],
-              outages: Sequence[np.random.Generator]) -> Rates:
+              outages: Sequence[np.random.Generator], fades: NDArray[np.float64] | None = None) -> Rates:
     """Return rate / mean of each link, float64 [W, samples] on the model's own spacing.
 
     shapes    [W] of the links
     white     [W, samples] standard normal noise
     outages   [W] streams that the outages are drawn from
+    fades     [W, samples] noise whose fades attract the outages, where it is not `white`
     """
-    samples = white.shape[1]
-    gains = {id(shape): np.sqrt(model.spectrum(shape, samples)) for shape in shapes}
-    z = np.fft.irfft(np.fft.rfft(white) * np.array([gains[id(shape)] for shape in shapes]), n=samples)
-    spread = z.std(axis=1, keepdims=True)
-    z = (z - z.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)
-    return np.array([_cut_by_outages(shape.quantile(row), shape.outages, model.sample_s, rng)
-                     for shape, row, rng in zip(shapes, z, outages, strict=True)])
+    rows = list(white)
+    attracting = rows if fades is None else list(fades)
+    return np.array([_link(model, shape, row, near, rng)
+                     for shape, row, near, rng in zip(shapes, rows, attracting, outages, strict=True)])
 
 
-def _cut_by_outages(rates: Rates, outages: Outages, sample_s: float, rng: np.random.Generator) -> Rates:
-    out = outage(outages, sample_s, len(rates), rng)
-    left = np.interp(100 * rng.random(int(out.sum())), OUTAGE_PERCENT, outages.over_mean)
-    rates[out] = left
+def turned(model: RateModel, shapes: Sequence[Shape], relative: Rates, by: Rates) -> Rates:
+    """Return rates whose stretches each begin, and so end, where that stretch of `by` is at its best.
+
+    Stretches are circles that know nothing of each other.  Cut anywhere, a bad end would now and then meet a bad
+    beginning, and be worse than anything that was measured.
+    """
+    return np.array([_turned(model, shape, row, guide) for shape, row, guide in zip(shapes, relative, by, strict=True)])
+
+
+def _turned(model: RateModel, shape: Shape, row: Rates, guide: Rates) -> Rates:
+    count = _stretches(model, shape, len(row))
+    if count == 1:
+        return row
+    pairs = zip(np.array_split(row, count), np.array_split(guide, count), strict=True)
+    return np.concatenate([np.roll(part, -_best(near)) for part, near in pairs])
+
+
+def _best(rates: Rates) -> int:
+    """Return the middle of the best quarter of a circle."""
+    quarter = max(1, len(rates) // 4)
+    passed = np.cumsum(np.concatenate([[0.0], rates, rates[:quarter]]))
+    return int(np.argmax(passed[quarter:-1] - passed[: -quarter - 1]) + quarter // 2) % len(rates)
+
+
+def _stretches(model: RateModel, shape: Shape, samples: int) -> int:
+    return max(1, round(samples * model.sample_s / shape.span_s))
+
+
+def _link(model: RateModel, shape: Shape, white: NDArray[np.float64], fades: NDArray[np.float64],
+          rng: np.random.Generator) -> Rates:
+    """Return the rate / mean of one link: stretches as long as its measurement, all of the same mean.
+
+    Over one long circle, outages and slow swings would gather as they never could while the link was measured, and the
+    slowest of many workers would wait for what nobody has seen.
+    """
+    count = _stretches(model, shape, len(white))
+    own = np.array_split(white, count)
+    attracting = own if fades is white else np.array_split(fades, count)
+    parts = [_stretch(model, shape, part, near, rng) for part, near in zip(own, attracting, strict=True)]
+    return parts[0] if count == 1 else np.concatenate([scaled(rates, 1.0, None) for rates in parts])
+
+
+def _stretch(model: RateModel, shape: Shape, white: NDArray[np.float64], fades: NDArray[np.float64],
+             rng: np.random.Generator) -> Rates:
+    rates = shape.quantile(_filtered(model, shape, white))
+    out = outage(shape.outages, model.sample_s, len(rates), rng)
+    if out.any():
+        near = rates if fades is white else shape.quantile(_filtered(model, shape, fades))
+        turns = rng.integers(len(rates), size=TRIES).tolist()
+        out = np.roll(out, min(turns, key=lambda turn: float(near[np.roll(out, turn)].mean())))
+    rates[out] = np.interp(100 * rng.random(int(out.sum())), OUTAGE_PERCENT, shape.outages.over_mean)
     return rates
 
 
+def _filtered(model: RateModel, shape: Shape, white: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return z of a circle, of mean 0 and variance 1 over it."""
+    z = np.fft.irfft(np.fft.rfft(white) * np.sqrt(model.spectrum(shape, len(white))), n=len(white))
+    spread = z.std()
+    found: NDArray[np.float64] = (z - z.mean()) / (spread if spread > 0 else 1.0)
+    return found
+
+
 def outage(outages: Outages, sample_s: float, samples: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return which samples are outage, bool [samples], on a circle.
+    """Return which samples are outage, bool [samples], on a circle; where they begin on it is the caller's choice.
 
     Where a period has several outages, or they take much of it, their lengths are scaled to the share of time they
     take together, so that every period has its share; a single short one comes or does not.
@@ -71,7 +126,7 @@ def outage(outages: Outages, sample_s: float, samples: int, rng: np.random.Gener
     starts = np.cumsum(gaps + lengths) - lengths
     for first, last in zip(np.round(starts).astype(int), np.round(starts + lengths).astype(int), strict=True):
         out[first:last] = True
-    return np.roll(out, int(rng.integers(samples)))
+    return out
 
 
 def scaled(relative: Rates, mean: float, bounds: Range | None) -> Rates:

@@ -112,7 +112,7 @@ def detect(path: str, content: bytes) -> str:
     if len(first.split()) == 2 and all(map(_is_number, first.split())):
         return "pensieve"
     if not first:
-        return "csv"  # whose reader says that nothing is there
+        raise TraceError(path, None, f"has no rows: nothing to read (formats: {', '.join(FORMS)})")
     raise TraceError(path, None, f"its format cannot be told from {first[:40]!r}: say which it is (knows: "
                                  f"{', '.join(FORMS)})")
 

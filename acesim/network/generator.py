@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from acesim.network.blocks import resampled
 from acesim.network.files import Recording, as_trace
-from acesim.network.fluctuation import fluctuate, scaled
+from acesim.network.fluctuation import fluctuate, scaled, turned
 from acesim.network.formats import read_all
 from acesim.network.models import AccessModel, RateModel, access_models
 from acesim.network.traces import Rates, Trace, constant, resample
@@ -186,13 +186,18 @@ def _generated(model: AccessModel, chosen: _Chosen, step_s: float, period_s: flo
     if samples["up"] == samples["down"]:
         white["up"] = shared * white["down"] + np.sqrt(1 - shared**2) * white["up"]
     traces: dict[tuple[int, str], Trace] = {}
+    guide = np.zeros(0)
     for direction, rate_model in (("down", model.down), ("up", model.up)):
         own = direction == "up" and model.up_has_means
         shapes = [rate_model.shape_at(draw.up_mean if own else draw.mean)
                   for draw in (chosen.draws[place] for place in chosen.places)]
         outages = [stream(seed, "trace", row, _OUT_UP if own else _OUT_DOWN) for row in rows]
-        relative = _on_grid(fluctuate(rate_model, shapes, white[direction], outages), rate_model.sample_s, step_s,
-                            steps) * world.by_day(step_s, steps)
+        borrowed = direction == "up" and not own
+        relative = fluctuate(rate_model, shapes, white[direction], outages, white["down"] if borrowed else None)
+        guide = guide if borrowed else relative  # both directions of a link keep step
+        if world.correlation == 0.0:  # else neighbours would lose step
+            relative = turned(rate_model, shapes, relative, guide)
+        relative = _on_grid(relative, rate_model.sample_s, step_s, steps) * world.by_day(step_s, steps)
         for place, rates in zip(chosen.places, relative, strict=True):
             access = chosen.accesses[place]
             bounds = getattr(access, f"{direction}link_bytes_per_s")

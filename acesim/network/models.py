@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -53,6 +54,7 @@ class Shape:
     mean_bytes_per_s     of the link that was measured
     over_mean            Q: quantiles at PERCENT of rate / mean outside outages
     beat                 share of the variance that comes again every `beat_s` of the model; B(t) forgets in slow_s
+    span_s               length of the measurement: what is slower is not known, so every such stretch has the same mean
     """
 
     mean_bytes_per_s: float
@@ -63,6 +65,7 @@ class Shape:
     nugget: float
     beat: float
     outages: Outages
+    span_s: float = math.inf
 
     def quantile(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return Q(Phi(z))."""
@@ -73,15 +76,16 @@ class Shape:
         """Return the numbers as they stand in access_shapes.json."""
         off = self.outages
         return [self.mean_bytes_per_s, *self.over_mean, self.slow_share, self.slow_s, self.fast_s, self.nugget,
-                self.beat, off.share, off.mean_s, off.spread_ln, off.gap_spread_ln, *off.over_mean]
+                self.beat, off.share, off.mean_s, off.spread_ln, off.gap_spread_ln, *off.over_mean, self.span_s]
 
 
 def shape_of(row: Sequence[float]) -> Shape:
     """Return the shape that a row of access_shapes.json spells: the inverse of `Shape.row`."""
     quantiles = 1 + len(PERCENT)
     slow_share, slow_s, fast_s, nugget, beat, share, mean_s, spread_ln, gap_spread_ln = row[quantiles : quantiles + 9]
-    outages = Outages(share, mean_s, spread_ln, gap_spread_ln, tuple(row[quantiles + 9 :]))
-    return Shape(row[0], tuple(row[1:quantiles]), slow_share, slow_s, fast_s, nugget, beat, outages)
+    *left, span_s = row[quantiles + 9 :]
+    outages = Outages(share, mean_s, spread_ln, gap_spread_ln, tuple(left))
+    return Shape(row[0], tuple(row[1:quantiles]), slow_share, slow_s, fast_s, nugget, beat, outages, span_s)
 
 
 @dataclass(frozen=True)

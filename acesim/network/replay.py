@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ _TCP = {"mss": "mss_bytes", "header": "header_bytes", "initial_window": "initial
 _KNOWN = {"document": ("links", "flows", "sharing", "transport", "note", "units"),
           "links": ("id", "bw", "lat", "profile"), "flows": ("id", "start", "size", "route", "weight"),
           "transport": ("kind", *_TCP)}
+_MEANING: Mapping[str | int, str] = MappingProxyType({
+    "id": "text or a whole number of its own", "bw": "bytes per second", "lat": "seconds, one way",
+    "start": "seconds", "size": "bytes", "route": "a list of link ids"})
+MOST = 1e300
+"""Larger numbers are taken for mistakes: their sums would not be finite."""
 _REQUIRED = {"links": ("id", "bw", "lat"), "flows": ("id", "start", "size", "route")}
 
 
@@ -112,24 +118,27 @@ def _capacity(link: Mapping[str, Any]) -> Capacity:
 def _problems(document: Mapping[str, Any]) -> list[Problem]:
     """Return all that is wrong with a flows file."""
     if not isinstance(document, Mapping):
-        return [Problem((), type(document).__name__, "must be an object with links and flows")]
+        rule = 'the file must be an object with links and flows: {"links": [...], "flows": [...]}'
+        return [Problem((), None, rule)]
     problems = _unknown((), document, "document")
     for name in ("links", "flows"):
         if not isinstance(document.get(name), list) or not document[name]:
-            problems.append(Problem((name,), document.get(name), "must be a list with at least one entry"))
+            problems.append(Problem((name,), _shown(document.get(name)), "must be a list with at least one entry"))
     if document.get("sharing", "equal") not in ("equal", "rtt"):
         problems.append(Problem(("sharing",), document["sharing"], "must be equal or rtt"))
     problems += _transport_problems(document.get("transport", "fluid"))
     if problems:
         return problems
     for name, check in (("links", _link_problems), ("flows", _flow_problems)):
-        known = {link.get("id") for link in document["links"] if isinstance(link, Mapping)}
+        known = {link["id"] for link in document["links"]
+                 if isinstance(link, Mapping) and isinstance(link.get("id"), str | int)}
         seen: set[object] = set()
         for number, entry in enumerate(document[name]):
             shape = _entry_problems((name, number), entry, name)
             problems += shape or check((name, number), entry, known)
             if not shape and str(entry["id"]) in seen:
-                problems.append(Problem((name, number, "id"), entry["id"], "is given twice"))
+                rule = "is given twice; give each an id of its own"
+                problems.append(Problem((name, number, "id"), entry["id"], rule))
             seen.update([str(entry["id"])] if not shape else [])
     return problems or _sharing_problems(document)
 
@@ -172,8 +181,9 @@ def _unknown(path: tuple[str | int, ...], entry: Mapping[str, Any], kind: str) -
 
 def _entry_problems(path: tuple[str | int, ...], entry: Any, kind: str) -> list[Problem]:
     if not isinstance(entry, Mapping):
-        return [Problem(path, entry, "must be an object")]
-    missing = [Problem((*path, key), None, "is missing") for key in _REQUIRED[kind] if key not in entry]
+        return [Problem(path, _shown(entry), f"must be an object with {', '.join(_REQUIRED[kind])}")]
+    missing = [Problem((*path, key), None, f"is missing ({_MEANING[key]})")
+               for key in _REQUIRED[kind] if key not in entry]
     if not isinstance(entry.get("id", ""), str | int):
         missing.append(Problem((*path, "id"), entry["id"], "must be text or a whole number"))
     return _unknown(path, entry, kind) + missing
@@ -181,9 +191,16 @@ def _entry_problems(path: tuple[str | int, ...], entry: Any, kind: str) -> list[
 
 def _number(path: tuple[str | int, ...], value: Any, least: float, whole: bool = False) -> list[Problem]:
     number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    fine = number and least <= value < math.inf
+    fine = number and least <= value <= MOST
     kind = "whole number" if whole else "number"
-    return [] if fine else [Problem(path, value, f"must be a {kind} >= {least:g}")]
+    meaning = f" ({_MEANING[path[-1]]})" if path[-1] in _MEANING else ""
+    return [] if fine else [Problem(path, _shown(value), f"must be a {kind} >= {least:g} and finite{meaning}")]
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as messages show it: the beginning of what is long."""
+    text = str(value)
+    return value if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _link_problems(path: tuple[str | int, ...], link: Mapping[str, Any], _: set[object]) -> list[Problem]:
@@ -191,7 +208,7 @@ def _link_problems(path: tuple[str | int, ...], link: Mapping[str, Any], _: set[
     profile, place = link.get("profile") or [], (*path, "profile")
     pairs = isinstance(profile, list) and all(isinstance(each, list) and len(each) == 2 for each in profile)
     if not pairs:
-        return [*problems, Problem(place, profile, "must be a list of [seconds, bytes per second]")]
+        return [*problems, Problem(place, _shown(profile), "must be a list of [seconds, bytes per second]")]
     for number, (time_s, rate) in enumerate(profile):
         problems += _number((*place, number, 0), time_s, 0) + _number((*place, number, 1), rate, 0)
     if not problems and any(later[0] <= earlier[0] for earlier, later in pairwise(profile)):
@@ -209,10 +226,12 @@ def _flow_problems(path: tuple[str | int, ...], flow: Mapping[str, Any], links: 
         problems.append(Problem((*path, "weight"), weight, "must be a number > 0"))
     route = flow["route"]
     if not isinstance(route, list) or not route:
-        return [*problems, Problem((*path, "route"), route, "must be a list of link ids, at least one")]
+        return [*problems, Problem((*path, "route"), _shown(route), "must be a list of link ids, at least one")]
     for number, link in enumerate(route):
         if not isinstance(link, str | int) or link not in links:
-            problems.append(Problem((*path, "route", number), link, "no such link"))
+            problems.append(Problem((*path, "route", number), _shown(link),
+                                    f"no such link (knows: {_shown(', '.join(map(str, links)))})"))
         elif link in route[:number]:
-            problems.append(Problem((*path, "route", number), link, "is in the route twice"))
+            rule = "is in the route twice; a route crosses each link once"
+            problems.append(Problem((*path, "route", number), link, rule))
     return problems

@@ -25,7 +25,7 @@ def to_csv(table: pd.DataFrame) -> str:
 
 def to_markdown(page: Page) -> str:
     """Return the page as Markdown tables."""
-    return "\n\n".join([*map(_markdown, page.blocks), *page.notes])
+    return "\n\n".join([*map(_markdown, page.blocks), *page.lines])
 
 
 def _markdown(block: Block) -> str:
@@ -50,7 +50,7 @@ def latex_text(text: str) -> str:
 
 def to_latex(page: Page) -> str:
     """Return the page as LaTeX tables; needs the package booktabs."""
-    notes = [f"% {note}" for note in page.notes]
+    notes = [f"% {note}" for note in page.lines]
     return "\n\n".join([*map(_latex, page.blocks), "\n".join(notes)])
 
 
@@ -76,7 +76,7 @@ _HTML = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 </tbody>
 </table>
 {% endfor %}
-{% for note in page.notes %}
+{% for note in page.lines %}
 <p>{{ note }}</p>
 {% endfor %}""")
 
@@ -86,10 +86,15 @@ def to_html(page: Page) -> str:
     return _HTML.render(page=page).rstrip()
 
 
+def _carrying(table: pd.DataFrame, page: Page) -> pd.DataFrame:
+    """Return a table whose rows carry the fidelity card: tidy formats have no place below them."""
+    return table.assign(fidelity=" | ".join(page.card)) if page.card else table
+
+
 FORMATS: dict[str, Callable[[pd.DataFrame, Page], str]] = {
     "markdown": lambda _, page: to_markdown(page),
-    "csv": lambda table, _: to_csv(table),
-    "json": lambda table, _: to_json(table),
+    "csv": lambda table, page: to_csv(_carrying(table, page)),
+    "json": lambda table, page: to_json(_carrying(table, page)),
     "latex": lambda _, page: to_latex(page),
     "html": lambda _, page: to_html(page),
 }

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from acesim.records.read import RunRecord
+from acesim.report.card import card
 from acesim.report.compare import BASELINE, VIEWS
 from acesim.report.paper import SOURCE
 
@@ -25,10 +26,16 @@ class Block(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Blocks one below the other, then notes, a line each."""
+    """Blocks one below the other, then notes and the fidelity card (acesim.report.card), a line each."""
 
     blocks: list[Block]
     notes: list[str]
+    card: Sequence[str] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """All that stands below the blocks."""
+        return [*self.notes, *self.card]
 
 
 def number(value: float, digits: int | None = None) -> str:
@@ -208,7 +215,11 @@ def comparison_page(table: pd.DataFrame, records: Sequence[RunRecord]) -> Page:
                _block("Where it went", table, _places())]
     if "paper_gb" in table:
         blocks.append(_block("Beside the paper's Table 1", table, _beside_paper()))
-    return Page([block for block in blocks if len(block.header) > 1], notes(table, records))
+    return Page([block for block in blocks if len(block.header) > 1], notes(table, records), _card(records))
+
+
+def _card(records: Sequence[RunRecord]) -> list[str]:
+    return card(records[0].manifest.get("scenario") or {}) if records else []
 
 
 def _test_block(table: pd.DataFrame) -> Block:
@@ -267,7 +278,7 @@ def _yardsticks(table: pd.DataFrame, page: Mapping[str, Any]) -> str:
     return f"loss (nats): {losses}; counted models on the same windows: {marks}"
 
 
-def view_page(table: pd.DataFrame, kind: str) -> Page:
+def view_page(table: pd.DataFrame, kind: str, records: Sequence[RunRecord] = ()) -> Page:
     """Lay out a view at equal bytes or equal time."""
     spent: Cell = _plain("gb", scale=1e-3) if kind == "bytes" else _plain("simulated_s", scale=1 / 3600)
     columns = {
@@ -280,14 +291,15 @@ def view_page(table: pd.DataFrame, kind: str) -> Page:
     note = ("read off the curves before the end of a run, so before the learning rate has decayed: a run planned for "
             "this budget would do better")
     blocks = [_block(f"At equal {kind}: {VIEWS[kind]}", table, columns)]
-    return Page(blocks + ([_test_block(table)] if "difference_p" in table else []), [note, *_test_notes(table)])
+    return Page(blocks + ([_test_block(table)] if "difference_p" in table else []), [note, *_test_notes(table)],
+                _card(records))
 
 
-def sweep_page(table: pd.DataFrame, keys: Sequence[str]) -> Page:
+def sweep_page(table: pd.DataFrame, keys: Sequence[str], records: Sequence[RunRecord] = ()) -> Page:
     """Lay out a sweep's cells: the values swept, and the figures most looked for."""
     columns = {"top-1 %": ("top1_percent", 1.0), "hours": ("simulated_s", 1 / 3600),
                "h to 97 %": ("time_to_97_s", 1 / 3600), "total TB": ("gb_total", 1e-3)}
     rows = [[*(value if isinstance(value, str) else number(value) for value in (row[key] for key in keys)),
              row["label"], *(number(row[name] * scale) for name, scale in columns.values())]
             for row in table.to_dict("records")]
-    return Page([Block("Sweep", [*keys, "policy", *columns], rows)], [])
+    return Page([Block("Sweep", [*keys, "policy", *columns], rows)], [], _card(records))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acesim.network.fidelity import Figure, compare, figures, fitted, generate, measured, table
+from acesim.network.fidelity import Figure, _beside, compare, figures, fitted, generate, measured
+from acesim.network.fidelity import held as summarised
 from acesim.network.fitting import fit_shape, spelt
 from acesim.network.fluctuation import fluctuate, outage
 from acesim.network.models import Outages, RateModel, Shape, access_models, shape_of, traces_folder
@@ -128,8 +129,11 @@ def test_tables():
     held, missed = Figure("cv", 0.5, 0.4, 0.6, 0.57, ), Figure("mean", 1e6, 0.9e6, 1.1e6, 2e6)
     assert (held.holds, missed.holds) == (True, False)
     assert Figure("x", 10.0, 9.9, 10.1, 11.4).holds  # within 15 %
-    assert table([held, missed]).splitlines()[2:] == ["| cv | 0.500 | 0.400 to 0.600 | 0.570 | yes |",
-                                                      "| mean | 8 Mbps | 7.2 Mbps to 8.8 Mbps | 16 Mbps | **no** |"]
+    lines = _beside([held, missed], [held, missed._replace(generated=1e6)]).splitlines()[2:]
+    assert lines == ["| cv | 0.500 | 0.400 to 0.600 | 0.570 | yes | 0.570 | yes |",
+                     "| mean | 8 Mbps | 7.2 Mbps to 8.8 Mbps | 16 Mbps | **no** | 8 Mbps | yes |"]
+    row = summarised("lte down", 3, [held, missed], [held, held], None)
+    assert (row.usual, row.as_long, row.halves, row.worst, row.worst_ratio) == (1, 2, None, "mean", 2.0)
 
 
 @pytest.mark.slow

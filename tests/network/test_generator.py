@@ -1,6 +1,7 @@
 """Generated links: bounds, means, measured statistics, and the seed's word."""
 
 import json
+import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from acesim.network.fluctuation import fluctuate, outage
+from acesim.network.fluctuation import fluctuate, outage, turned
 from acesim.network.generator import lines
 from acesim.network.models import PERCENT, access_models
 from acesim.network.worlds import World
@@ -86,8 +87,8 @@ def test_usual_means_and_round_trips(kind):
 
 @pytest.mark.parametrize("kind", sorted(NAMES))
 def test_rates_have_the_quantiles_of_the_model(kind):
-    """Outside outages, which take their share of the time."""
-    shape = access_models()[kind].down.shapes[-3]
+    """Outside outages, which take their share of the time; stretches of the same mean would bend them."""
+    shape = replace(access_models()[kind].down.shapes[-3], span_s=math.inf)
     model = replace(access_models()[kind].down, shapes=(shape,))
     rng = np.random.default_rng(0)
     samples = 2000 if kind != "fixed" else 400
@@ -100,9 +101,11 @@ def test_rates_have_the_quantiles_of_the_model(kind):
 
 @pytest.mark.parametrize("kind", sorted(NAMES))
 def test_the_period_joins_smoothly(kind):
-    """A step over the seam is no larger than one elsewhere: within four standard errors."""
-    step_s = access_models()[kind].down.sample_s
-    rates = [line.down.bytes_per_s / line.down.mean for line in draw(kind, 80, 0, step_s, 500 * step_s)]
+    """A step over the seam is no larger than one elsewhere, in a period that is one stretch: within four standard
+    errors."""
+    model = access_models()[kind].down
+    step_s, period_s = model.sample_s, min(shape.span_s for shape in model.shapes)
+    rates = [line.down.bytes_per_s / line.down.mean for line in draw(kind, 80, 0, step_s, period_s)]
     jumps = np.array([np.abs(np.diff(row, append=row[0])) for row in rates])
     usual = jumps[:, :-1].mean()
     assert abs(jumps[:, -1].mean() - usual) < 4 * jumps.std() / np.sqrt(80)
@@ -222,3 +225,27 @@ def test_generated_traces_lie_among_the_measured_ones(kind):
     for name, value in found.items():
         low, _, high = fit[name]
         assert low - 0.05 <= value <= high + 0.05, name
+
+
+def test_a_long_period_is_stretches_of_the_same_mean():
+    """Each as long as the measurement: what is slower was not seen.  A stretch begins and ends at its best."""
+    shape = next(each for each in access_models()["wifi"].down.shapes if each.outages.share > 0.1)
+    model = replace(access_models()["wifi"].down, shapes=(shape,))
+    rng = np.random.default_rng(1)
+    count = round(1000 / shape.span_s)
+    rates = fluctuate(model, [shape] * 5, rng.standard_normal((5, 1000)), [rng] * 5)
+    np.testing.assert_allclose([[part.mean() for part in np.array_split(row, count)] for row in rates], 1.0)
+    moved = turned(model, [shape] * 5, rates, rates)
+    for row, before in zip(moved, rates, strict=True):
+        for part, old in zip(np.array_split(row, count), np.array_split(before, count), strict=True):
+            assert sorted(part.tolist()) == sorted(old.tolist())
+            around = np.concatenate([part[-len(part) // 8:], part[: len(part) // 8]])
+            assert around.mean() > part.mean()
+
+
+def test_both_directions_of_a_link_fade_together():
+    """The uplink borrows the downlink's shape: its outages come at the same moments."""
+    for line in draw("wifi", 20, downlink_bytes_per_s=None, uplink_bytes_per_s=None):
+        down, up = (way.bytes_per_s / way.mean < 0.005 for way in (line.down, line.up))
+        if down.sum() > 20:
+            assert (down & up).sum() > 0.8 * down.sum()

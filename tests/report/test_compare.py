@@ -176,7 +176,7 @@ def test_markdown_tables_are_rectangular(records, table):
 def test_latex_escapes_and_balances(records, table):
     text = render(table, comparison_page(table, records), "latex")
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 7
-    assert not re.search(r"(?<!\\)%(?! )", text.replace("\n%", "\n% "))
+    assert not re.search(r"(?<!\\)%", re.sub(r"^%.*$", "", text, flags=re.MULTILINE))  # but in comments
 
 
 def test_html_closes_what_it_opens(records, table):
