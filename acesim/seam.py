@@ -145,6 +145,17 @@ class Budget(NamedTuple):
     keep: float = 0.0
 
 
+class Rated(NamedTuple):
+    """A level for senders that multiply by the learning rate before they accumulate: the server tells it.
+
+    rate    of the steps to come
+    level   of what is inside
+    """
+
+    rate: float
+    level: Any = None
+
+
 @runtime_checkable
 class Compressor(Protocol):
     """WHAT travels: turns a vector into a payload with an honest byte count, and back."""
@@ -156,6 +167,10 @@ class Compressor(Protocol):
     @property
     def lossless(self) -> bool:
         """Does decode(encode(x)) carry x whole?  The engine then hands the receiver the very model."""
+
+    @property
+    def incremental(self) -> bool:
+        """Does its size depend on what the receiver holds, though nothing is lost?  A server then remembers that."""
 
     @property
     def chunks(self) -> tuple[Chunk, ...]:
@@ -451,6 +466,7 @@ class TreePolicy:
 
     tree   "star": every message goes over the worker's whole route to the cloud;
            "regions": a region server decodes, sums and encodes again upward
+    remarks   what the recipe has to say of what it made of its parameters; printed below the table
     """
 
     local: LocalTraining
@@ -459,6 +475,7 @@ class TreePolicy:
     downlink: Compressor
     schedule: Schedule
     tree: str = "star"
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.tree not in TREES:
@@ -476,13 +493,14 @@ class TreePolicy:
         children   of the server; 0 for a worker
         A worker holds what its local training needs and the state of its encoder.  A server holds its model, the mean
         it is summing, a region also the state of its encoder, the cloud the state of its aggregator; and what it knows
-        its children to hold: nothing extra when the downlink is lossless, one copy when all of them always hold the
+        its children to hold: nothing extra when the downlink sends the model, one copy when all of them always hold the
         same, else a copy a child; and what it remembers of each child's messages, where the uplink says so.
         """
         if role == "worker":
             return self.local.memory_bytes(size) + self.uplink.memory_bytes(size)
         own = self.aggregator.memory_bytes(size) if role == "cloud" else 4 * size + self.uplink.memory_bytes(size)
-        copies = 0 if self.downlink.lossless else 1 if self.schedule.together else children
+        whole = self.downlink.lossless and not self.downlink.incremental
+        copies = 0 if whole else 1 if self.schedule.together else children
         remembered = children * self.uplink.receiver_bytes(size) if isinstance(self.uplink, Remembering) else 0
         return own + 4 * size * (1 + copies) + remembered
 

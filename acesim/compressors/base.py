@@ -25,6 +25,7 @@ class CompressorBase(ABC):
     linear: bool = False
     lossless: bool = False
     contractive: bool = False
+    incremental: bool = False
     chunks: tuple[Chunk, ...] = ()
 
     def init(self, size: int) -> Any:

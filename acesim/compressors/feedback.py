@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from acesim.compressors.base import CompressorBase
+from acesim.compressors.wrapper import Wrapper
 from acesim.scenario.errors import PolicyError
-from acesim.seam import Generator, Payload, Shapes, Vector, Wire, Work
+from acesim.seam import Generator, Payload, Vector, Work
 
 
 class FeedbackState(NamedTuple):
@@ -20,7 +21,7 @@ class FeedbackState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ErrorFeedback(CompressorBase):
+class ErrorFeedback(Wrapper):
     """Add to each vector what earlier payloads left out of theirs.
 
     x~ = x + gamma e;  payload = inner.encode(x~);  e <- x~ - inner.decode(payload).
@@ -46,18 +47,11 @@ class ErrorFeedback(CompressorBase):
                               f"grows without bound; take TopK, Uniform or Grouped instead")
         if not 0 < self.gamma <= 1:
             raise PolicyError(f"ErrorFeedback.gamma = {self.gamma!r}: must be in (0, 1]")
-        for flag in ("linear", "lossless", "chunks"):
-            object.__setattr__(self, flag, getattr(self.inner, flag))  # the seam wants plain attributes
+        self.take_over("linear", "lossless", "chunks")
 
     def init(self, size: int) -> FeedbackState:
         """Return an empty residual and the inner state."""
         return FeedbackState(np.zeros(size, np.float32), self.inner.init(size))
-
-    def encode(self, vector: Vector, level: Any, rng: Generator | None,
-               state: FeedbackState) -> tuple[Payload, FeedbackState]:
-        """Return the payload of vector + gamma * residual, and what it leaves behind."""
-        payload, _, state = self.encode_decoded(vector, level, rng, state)
-        return payload, state
 
     def encode_decoded(self, vector: Vector, level: Any, rng: Generator | None,
                        state: FeedbackState) -> tuple[Payload, Vector, FeedbackState]:
@@ -69,22 +63,6 @@ class ErrorFeedback(CompressorBase):
     def give_back(self, body: Any, size: int, state: FeedbackState) -> FeedbackState:
         """Return the state after a payload was not used: its content joins the residual again."""
         return state._replace(residual=state.residual + self.inner.decode(body, size))
-
-    def decode(self, body: Any, size: int) -> Vector:
-        """Return what the inner compressor decodes."""
-        return self.inner.decode(body, size)
-
-    def wire(self, shapes: Shapes, measure: Any) -> Wire:
-        """Return the inner compressor's bytes."""
-        return self.inner.wire(shapes, measure)
-
-    def serialise(self, body: Any) -> bytes:
-        """Spell the body as the inner compressor does."""
-        return self.inner.serialise(body)
-
-    def deserialise(self, data: bytes, size: int) -> Any:
-        """Read the body as the inner compressor does."""
-        return self.inner.deserialise(data, size)
 
     def declared(self) -> tuple[Work, Work]:
         """Encoding adds to the inner work a decode, a pass that reads vector and residual and writes their

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.compressors.base import CompressorBase
-from acesim.compressors.packing import bytes_of, pack, unpack
+from acesim.compressors.places import INDEX_FORMATS, check_format, index_bytes, read, shortest, spell
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Generator, Payload, Shapes, Vector, Wire, Work, size_of
-
-INDEX_FORMATS = ("int32", "bitmap", "packed")
 
 
 class Sparse(NamedTuple):
@@ -55,8 +53,7 @@ class TopK(CompressorBase):
     contractive = True
 
     def __post_init__(self) -> None:
-        if self.index not in (*INDEX_FORMATS, "auto"):
-            raise PolicyError(f"TopK.index = {self.index!r}: must be one of {', '.join(INDEX_FORMATS)}, auto")
+        check_format("TopK", self.index, INDEX_FORMATS)
         self._ratio_of(self.ratio)
 
     def encode(self, vector: Vector, level: Any, rng: Generator | None, state: Any) -> tuple[Payload, Any]:
@@ -84,14 +81,12 @@ class TopK(CompressorBase):
 
     def serialise(self, body: Sparse) -> bytes:
         """Spell the values, then their places."""
-        places = self._format(body.indices.size, body.size)
-        return body.values.astype("<f4").tobytes() + _spell(places, body.indices, body.size)
+        return spell(self._format(body.indices.size, body.size), body.indices, body.values, body.size)
 
     def deserialise(self, data: bytes, size: int) -> Sparse:
         """Read values and places back; k follows from the length, which grows with k in every format."""
         count = bisect_left(range(size), len(data), key=lambda k: self._length(k, size))
-        values = np.frombuffer(data, "<f4", count).astype(np.float32)
-        return Sparse(_read(self._format(count, size), data[4 * count:], count, size), values, size)
+        return Sparse(*read(self._format(count, size), data, count, size), size)
 
     def declared(self) -> tuple[Work, Work]:
         """Encoding reads the vector three times (sample and magnitudes, threshold, gathering) and writes 8
@@ -109,9 +104,7 @@ class TopK(CompressorBase):
         return 4 * count + index_bytes(self._format(count, size), count, size)
 
     def _format(self, count: int, size: int) -> str:
-        if self.index != "auto":
-            return self.index
-        return min(INDEX_FORMATS, key=lambda name: index_bytes(name, count, size))
+        return shortest(count, size) if self.index == "auto" else self.index
 
 
 def kept(ratio: float, size: int) -> int:
@@ -121,15 +114,6 @@ def kept(ratio: float, size: int) -> int:
     (3, 1)
     """
     return max(1, math.floor(ratio * size))
-
-
-def index_bytes(name: str, count: int, size: int) -> int:
-    """Return the bytes that tell the places of `count` among `size` entries in one of INDEX_FORMATS."""
-    if name == "int32":
-        return 4 * count
-    if name == "bitmap":
-        return bytes_of(size, 1)
-    return bytes_of(count, (size - 1).bit_length())
 
 
 def largest(magnitudes: Vector, count: int) -> NDArray[np.int64]:
@@ -170,21 +154,3 @@ def _largest_exactly(magnitudes: Vector, count: int) -> NDArray[np.int64]:
         tied = np.flatnonzero(magnitudes[chosen] == least)
         chosen = np.delete(chosen, tied[count - chosen.size:])
     return chosen
-
-
-def _spell(places: str, indices: NDArray[np.int32], size: int) -> bytes:
-    if places == "int32":
-        return indices.astype("<i4").tobytes()
-    if places == "packed":
-        return pack(indices, (size - 1).bit_length())
-    marks = np.zeros(size, np.bool_)
-    marks[indices] = True
-    return pack(marks, 1)
-
-
-def _read(places: str, data: bytes, count: int, size: int) -> NDArray[np.int32]:
-    if places == "int32":
-        return np.frombuffer(data, "<i4", count).astype(np.int32)
-    if places == "packed":
-        return unpack(data, (size - 1).bit_length(), count).astype(np.int32)
-    return np.flatnonzero(unpack(data, 1, size)).astype(np.int32)

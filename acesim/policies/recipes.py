@@ -1,30 +1,23 @@
-"""The combinations that are compared: one screen of recipes, no logic.
+"""The combinations that are compared: recipes, no logic; systems with several policies have a file of their own.
 
 Every recipe takes what it may know of the model and its own parameters, and gives a TreePolicy.
 """
 
 from __future__ import annotations
 
-from acesim.aggregators import Outer
 from acesim.compressors import QSGD, CompressorBase, Dense, ErrorFeedback, Silent, TopK, Uniform, buckets
 from acesim.learning.local import GradientStep, LocalSteps
-from acesim.learning.optimizers import SGD, AdamW, LearningRate
+from acesim.learning.optimizers import AdamW
 from acesim.policies import ace
 from acesim.policies.ace import ace_sync
+from acesim.policies.common import average, server_rule
+from acesim.policies.dagc import accordion, dagc_a, dagc_r, hard_threshold
+from acesim.policies.dgc import dgc
+from acesim.policies.dgs import asgd, dgc_async, dgs, gd_async
 from acesim.policies.fusion import fused as in_chunks
 from acesim.policies.sketch_fusion import sketch_fusion
 from acesim.schedules import Fixed
-from acesim.seam import ModelInfo, TreePolicy
-
-
-def server_rule(info: ModelInfo) -> Outer:
-    """The scenario's optimizer, applied by the server to the mean gradient once a round."""
-    return Outer(info.optimizer.rule, info.optimizer.learning_rate(info.total_steps))
-
-
-def average() -> Outer:
-    """theta <- theta - mean update: what FedAvg and every plain parameter average does."""
-    return Outer(SGD(), LearningRate("constant", 1.0, 0, 1))
+from acesim.seam import ModelInfo, Recipe, TreePolicy
 
 
 def full_sync(info: ModelInfo) -> TreePolicy:
@@ -145,7 +138,8 @@ def given_bytes(info: ModelInfo, megabytes_up: float | None = None, megabytes_do
                       Fixed(local_steps=local_steps, fraction=fraction, quorum=quorum), tree)
 
 
-RECIPES = {
+RECIPES: dict[str, Recipe] = {
+    "accordion": accordion,
     "ace-sync": ace_sync,
     "ace-sync-plus": ace.PLUS,
     "ace-sync/adaptive-interval": ace.ADAPTIVE_INTERVAL,
@@ -158,11 +152,19 @@ RECIPES = {
     "ace-sync/no-knapsack": ace.NO_KNAPSACK,
     "ace-sync/paper": ace.PAPER,
     "ace-sync/top-p": ace.TOP_P,
+    "asgd": asgd,
     "cloud-only": cloud_only,
+    "dagc-a": dagc_a,
+    "dagc-r": dagc_r,
+    "dgc": dgc,
+    "dgc-async": dgc_async,
+    "dgs": dgs,
     "fedavg": fedavg,
     "full-sync": full_sync,
     "full-sync-optimised": full_sync_optimised,
+    "gd-async": gd_async,
     "given-bytes": given_bytes,
+    "hard-threshold": hard_threshold,
     "local-only": local_only,
     "qsgd": qsgd,
     "sketch-fusion": sketch_fusion,

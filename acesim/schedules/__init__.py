@@ -1,10 +1,14 @@
 """Decides, from what a server can know, who does how much, at which level, before the next aggregation."""
 
 from acesim.schedules.ace import AceSchedule, AceState
+from acesim.schedules.asynchronous import Asynchronous
 from acesim.schedules.attention import Attention, AttentionState
 from acesim.schedules.budgets import Budgets
 from acesim.schedules.clusters import Clusters
+from acesim.schedules.dagc import DataAware
 from acesim.schedules.fixed import Fixed
 from acesim.schedules.intervals import Intervals
+from acesim.schedules.phased import Accordion, WarmUp
 
-__all__ = ["AceSchedule", "AceState", "Attention", "AttentionState", "Budgets", "Clusters", "Fixed", "Intervals"]
+__all__ = ["Accordion", "AceSchedule", "AceState", "Asynchronous", "Attention", "AttentionState", "Budgets",
+           "Clusters", "DataAware", "Fixed", "Intervals", "WarmUp"]

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,24 +14,35 @@ from acesim.compressors import (
     QSGD,
     Budget,
     CachedFeedback,
+    Changes,
+    Clipped,
     CountSketch,
     Dense,
     ErrorFeedback,
     Fused,
     Grouped,
     Lattice,
+    LayerTopK,
+    MomentumCorrection,
+    SampledTopK,
+    Scaled,
     Shrunk,
     Silent,
+    SparsificationAwareMomentum,
+    Split,
+    Threshold,
     TopK,
     Uniform,
     buckets,
 )
 from acesim.scenario.errors import PolicyError
 from acesim.scenario.streams import stream
+from acesim.seam import Rated
 
 SIZES = (64, 64, 50, 7, 1, 64)
 P = sum(SIZES)
 CHUNKS = buckets(((P // 2,), (P - P // 2,)), 4, 100)
+SHAPES = ((64,), (8, 8), (50,), (7,), (1, 1), (8, 8))
 MIXED = np.array([4, 3, 8, 7, 6, 1], np.uint8)
 
 # compressor, level, bytes at P = 250 by the documented formula
@@ -85,6 +97,33 @@ COMPRESSORS = [
      Budget(9e4, np.arange(6.0, dtype=np.float32)), None),
     (Silent(), None, 0),
     (Silent(0.7), None, 175),
+    (LayerTopK(0.1), None, 8 * 25),
+    (LayerTopK(0.1, SIZES), None, 8 * (6 + 6 + 5 + 1 + 1 + 6)),
+    (LayerTopK(0.1, SIZES, rounding="ceil", ties="keep"), None, 8 * (7 + 7 + 5 + 1 + 1 + 7)),
+    (LayerTopK(0.1, SIZES, "int64"), None, 12 * 25),
+    (LayerTopK(0.1, index="run-length"), None, 6 * 25),
+    (LayerTopK(0.1, index="bitmap"), None, 4 * 25 + 32),
+    (LayerTopK(0.1, index="packed"), None, 4 * 25 + 25),
+    (LayerTopK(0.2, index="auto"), None, 4 * 50 + 32),
+    (LayerTopK(0.6), None, 4 * P),
+    (LayerTopK(0.001, SIZES), 0.5, 8 * (32 + 32 + 25 + 3 + 1 + 32)),
+    (SampledTopK(0.1, SIZES), None, None),
+    (SampledTopK(0.05, index="run-length", sample=0.2), 0.2, None),
+    (Threshold(1.0), None, None),
+    (Threshold(1.0, "run-length"), 20.0, None),
+    (Threshold(0.0), None, 4 * P),
+    (Threshold(1e9, "bitmap"), None, 0),
+    (Changes(), None, 4 * P),
+    (Changes("run-length"), None, 4 * P),
+    (MomentumCorrection(LayerTopK(0.1)), None, 8 * 25),
+    (MomentumCorrection(TopK(0.1), 0.7, masking=False, nesterov=True), 0.2, 8 * 50),
+    (MomentumCorrection(Dense(), 0.0), None, 4 * P),
+    (SparsificationAwareMomentum(LayerTopK(0.1, SIZES)), None, 8 * 25),
+    (Scaled(ErrorFeedback(LayerTopK(0.1))), None, 8 * 25),
+    (Scaled(TopK(0.1)), Rated(0.5, 0.2), 8 * 50),
+    (Clipped(TopK(0.1), 2.0), None, 8 * 25),
+    (Split(SHAPES, Dense(), LayerTopK(0.1)), 0.5, 4 * 121 + 8 * 64),
+    (Split(SHAPES, MomentumCorrection(Dense(), masking=False), MomentumCorrection(SampledTopK(0.1))), None, None),
 ]
 NAMES = [f"{number}-{type(compressor).__name__}" for number, (compressor, _, _) in enumerate(COMPRESSORS)]
 every = pytest.mark.parametrize(("compressor", "level", "nbytes"), COMPRESSORS, ids=NAMES)
@@ -119,6 +158,13 @@ def resized(compressor, level, sizes):
         return Lattice(sizes), None
     if isinstance(compressor, Uniform) and compressor.groups:
         return Uniform(compressor.bits, sizes), level
+    if isinstance(compressor, LayerTopK) and compressor.layers:
+        return replace(compressor, layers=sizes), level
+    if isinstance(compressor, MomentumCorrection | SparsificationAwareMomentum | Scaled | Clipped):
+        inner, level = resized(compressor.inner, level, sizes)
+        return replace(compressor, inner=inner), level
+    if isinstance(compressor, Split):  # it asks for two tensors: the single entry is a matrix's
+        return compressor.matrices, level
     return compressor, level
 
 

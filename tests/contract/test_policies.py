@@ -211,7 +211,7 @@ def test_a_bad_value_is_refused_by_name(name, parameter, value, says, info):
 
 
 def test_an_unknown_policy_is_named_with_the_nearest(info):
-    with pytest.raises(PolicyError, match=r"topk: unknown policy; did you mean top-k\? \(knows: ace-sync, "):
+    with pytest.raises(PolicyError, match=r"topk: unknown policy; did you mean top-k\? \(knows: accordion, "):
         build("topk", info, {})
     with pytest.raises(PolicyError, match=r"xyz: unknown policy; \(knows: "):
         build("xyz", info, {})

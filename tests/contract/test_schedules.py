@@ -9,7 +9,19 @@ import pytest
 from tests_support import groups, view
 
 from acesim import schedules
-from acesim.schedules import AceSchedule, Attention, Budgets, Clusters, Fixed, Intervals
+from acesim.learning.optimizers import LearningRate
+from acesim.schedules import (
+    Accordion,
+    AceSchedule,
+    Asynchronous,
+    Attention,
+    Budgets,
+    Clusters,
+    DataAware,
+    Fixed,
+    Intervals,
+    WarmUp,
+)
 from acesim.seam import Budget, Schedule
 
 GROUPS = groups(8, 8, 4, 12)
@@ -23,6 +35,9 @@ SCHEDULES = [
     AceSchedule(Budgets(4 * P, deadline_s=0.5, beta=0.0), Attention(GROUPS), keep=0.2, careful=0.2),
     AceSchedule(Budgets(4 * P), Attention(GROUPS), clusters=Clusters(2, 2, sketch=3),
                 intervals=Intervals(1, 4, watch=2), latency_power=1.0, curvature=True, rest_every=2, down_factor=8.0),
+    DataAware("ratio", 0.1), DataAware("ratio", 0.7, "waterfill", 3), DataAware("threshold", 0.01),
+    WarmUp(levels=(0.5, 0.1), rounds=2), Accordion(gentle=0.5, harsh=0.1), Accordion(window=3),
+    Asynchronous(), Asynchronous(learning_rate=LearningRate("linear", 0.5, 2, 9), resync_every=2),
 ]
 NAMES = [f"{type(schedule).__name__}-{row}" for row, schedule in enumerate(SCHEDULES)]
 every = pytest.mark.parametrize("schedule", SCHEDULES, ids=NAMES)
