@@ -185,7 +185,7 @@ def test_clipping_comes_before_the_accumulator(length, kept):
 
 @pytest.mark.parametrize("norm", [0, -1])
 def test_a_norm_must_be_positive(norm):
-    with pytest.raises(PolicyError, match=r"norm = .*must be above 0"):
+    with pytest.raises(PolicyError, match=r"longest = .*must be above 0"):
         Clipped(Dense(), norm)
 
 
