@@ -105,7 +105,11 @@ def test_memory_is_stated_and_grows_with_the_model(name, info):
     ("full-sync-optimised", 8, 20),  # bf16 downlink: and what all workers are known to hold
     ("top-k", 12, 16),               # and the residual
     ("fedavg", 16, 8),               # and the inner AdamW's moments | model, mean
-    ("cloud-only", 8, 16), ("local-only", 16, 8), ("uniform-quantised", 12, 16), ("qsgd", 8, 16)])
+    ("cloud-only", 8, 16), ("local-only", 16, 8), ("uniform-quantised", 12, 16), ("qsgd", 8, 16),
+    ("dagc-r", 12, 16), ("dagc-a", 12, 16), ("hard-threshold", 12, 16), ("accordion", 12, 16),  # and the residual
+    ("dgc", 16, 8),                  # velocity and what is accumulated | SGD: model, mean
+    ("dgs", 12, 32), ("gd-async", 12, 32), ("dgc-async", 16, 32),  # | and what each of six holds
+    ("asgd", 8, 8)])
 def test_memory_by_hand(name, worker, cloud, info):
     """Bytes a parameter, all in float32."""
     policy = build(name, info, {})
@@ -203,6 +207,40 @@ def test_an_unknown_parameter_is_named_with_what_is_known(name, info):
     ("ace-sync", "alpha", 3, "alpha = 3"),
     ("ace-sync", "warm_up", -1, "warm_up = -1"),
     ("ace-sync", "tree", "region", "tree = '?region"),
+    ("dagc-r", "ratio", 0, r"dagc-r: .*ratio = 0: must be a number in \(0, 1\]"),
+    ("dagc-r", "ratio", 1.5, r"ratio = 1\.5"),
+    ("dagc-r", "mode", "best", "mode = 'best': must be one of paper, p23, waterfill, uniform"),
+    ("dagc-r", "local_steps", 0, "local_steps = 0"),
+    ("dagc-r", "local_steps", 2.5, r"local_steps = 2\.5"),
+    ("dagc-r", "per_layer", "yes", "per_layer = 'yes': must be true, false or null"),
+    ("dagc-r", "inner_learning_rate", 0, "learning.rate = 0"),
+    ("dagc-r", "index", "int16", "index = 'int16': must be one of int32, "),
+    ("dagc-a", "threshold", 0, "dagc-a: threshold = 0: must be a finite number above 0"),
+    ("dagc-a", "threshold", -0.1, r"threshold = -0\.1"),
+    ("dagc-a", "mode", "p23", "mode = 'p23': must be one of paper, uniform"),
+    ("hard-threshold", "threshold", -1, "hard-threshold: threshold = -1"),
+    ("accordion", "change", 0, "change = 0: must be above 0"),
+    ("accordion", "window", 0, "window = 0"),
+    ("accordion", "ratio", 2, "ratio = 2"),
+    ("accordion", "threshold", -1, "threshold = -1"),
+    ("accordion", "local_steps", 0, "local_steps = 0"),
+    ("dgs", "ratio", 0, "dgs: .*ratio = 0"),
+    ("dgs", "momentum", 0, r"momentum = 0: must be in \(0, 1\)"),
+    ("dgs", "momentum", 1, r"momentum = 1: must be in \(0, 1\)"),
+    ("dgs", "secondary", 0, "ratio = 0"),
+    ("dgs", "learning_rate", 0, "learning.rate = 0"),
+    ("dgs", "resync_every", 0, "resync_every = 0"),
+    ("asgd", "momentum", 1, r"asgd: .*momentum = 1: must be in \[0, 1\)"),
+    ("asgd", "momentum", -0.5, r"momentum = -0\.5"),
+    ("asgd", "learning_rate", -1, "learning.rate = -1"),
+    ("gd-async", "ratio", 1.1, r"ratio = 1\.1"),
+    ("dgc-async", "momentum", 1.0, r"momentum = 1\.0: must be in \[0, 1\)"),
+    ("dgc", "ratio", 0, "dgc: .*ratio = 0"),
+    ("dgc", "momentum", 1, r"momentum = 1: must be in \[0, 1\)"),
+    ("dgc", "clip_norm", 0, "norm = 0"),
+    ("dgc", "warm_up", "slow", "warm_up = 'slow': must be one of paper, code, none"),
+    ("dgc", "warm_up_epochs", -1, "warm_up_epochs = -1"),
+    ("dgc", "selection", "random", "selection = 'random': must be one of sampled, exact"),
 ])
 def test_a_bad_value_is_refused_by_name(name, parameter, value, says, info):
     """When the policy is built: nothing has been computed yet, and nothing is silently taken for something else."""
