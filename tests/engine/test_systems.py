@@ -297,7 +297,7 @@ def test_dgc_repeats_with_its_streams():
                                     MomentumCorrection(LayerTopK(0.2), 0.0, masking=False)], ids=repr)
 def test_no_mass_is_lost_in_a_run(uplink):
     """What the server received and what the workers still hold are all gradients together: each is weighed alike."""
-    setup = replace(small_setup(task=SGD_TASK), policy=dgc(uplink))
+    setup = replace(small_setup(task=SGD_TASK), policy=dgc(uplink), one_by_one=True)
     simulation = Simulation(setup, Nowhere())
     received, made = np.zeros(24), np.zeros(24)
     send, step = simulation._note_compute, simulation._step
