@@ -247,6 +247,9 @@ def run(scenario: str | Path | Scenario, policies: Sequence[str] | None = None, 
     runner       what computes one order
     """
     loaded = read_scenario(scenario, overrides, plugins)
+    if loaded.sweep:
+        raise ScenarioError([Problem(("sweep",), None, "this scenario is a grid of studies; `acesim run` or "
+                                     "acesim.sweep(...) runs all of it, `--set sweep=[]` what it is without")])
     folder = Path(out) / loaded.name
     orders = orders_of(loaded, choose_policies(loaded, policies, plugins), seeds, folder, plugins)
     execute(arrange(orders, folder, fresh), jobs, on_progress, runner)

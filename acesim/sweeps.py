@@ -97,13 +97,33 @@ class Cell(NamedTuple):
     folder: Path
 
 
-def cells(scenario: str | Path, axes: Sequence[Axis], overrides: Sequence[str], out: str | Path,
+Bundle = tuple[Axis, ...]
+"""Keys that change together; the first gives the bundle its name in what is printed."""
+
+
+def own_bundles(scenario: Scenario) -> list[Bundle]:
+    """Return what a scenario's own `sweep` section varies."""
+    return [tuple(_axis(key, tuple(_as_set(value) for value in values)) for key, values in axis.items())
+            for axis in scenario.sweep]
+
+
+def _as_set(value: object) -> str:
+    """Spell a value as --set takes it.
+
+    >>> _as_set(True), _as_set(0.001), _as_set("5 Mbps")
+    ('true', '0.001', '5 Mbps')
+    """
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def cells(scenario: str | Path, bundles: Sequence[Bundle], overrides: Sequence[str], out: str | Path,
           plugins: Sequence[str | Path] = ()) -> Iterator[Cell]:
-    """Give every combination of values, the last axis fastest."""
-    for rows in product(*(range(len(axis.values)) for axis in axes)):
-        chosen = [f"{axis.key}={axis.values[row]}" for axis, row in zip(axes, rows, strict=True)]
-        loaded = read_scenario(scenario, [*overrides, *chosen], plugins)
-        place = {axis.column: axis.numbers[row] for axis, row in zip(axes, rows, strict=True)}
+    """Give every combination of values, the last bundle fastest."""
+    for rows in product(*(range(len(bundle[0].values)) for bundle in bundles)):
+        chosen = [(axis, row) for bundle, row in zip(bundles, rows, strict=True) for axis in bundle]
+        settings = [f"{axis.key}={axis.values[row]}" for axis, row in chosen]
+        loaded = read_scenario(scenario, [*overrides, *settings], plugins).model_copy(update={"sweep": ()})
+        place = {axis.column: axis.numbers[row] for axis, row in chosen}
         yield Cell(place, loaded, cell_folder(Path(out) / loaded.name, loaded))
 
 
@@ -128,29 +148,30 @@ class Sweep:
         return figures.draw_sweep(self.table, self.keys, out)
 
 
-def sweep(scenario: str | Path, over: Sequence[str], policies: Sequence[str] | None = None,
+def sweep(scenario: str | Path, over: Sequence[str] = (), policies: Sequence[str] | None = None,
           seeds: Sequence[int] | None = None, overrides: Sequence[str] = (), jobs: int | None = None,
           out: str | Path = "results", fresh: bool = False, plugins: Sequence[str | Path] = (),
           on_progress: Watcher | None = None, runner: Runner = run_one) -> Sweep:
     """Run a scenario for every combination of the values in `over`; cells that are done already are reused.
 
-    over     see `parse_axis`; the other arguments are those of `acesim.study.run`
+    over     see `parse_axis`; none: the scenario's own `sweep`.  The other arguments are those of `acesim.study.run`
     raises   ResultMissing when no run of any cell was finished
     """
-    axes = [parse_axis(text) for text in over]
-    if not axes or len({axis.key for axis in axes}) < len(axes):
-        raise _wrong(", ".join(over), "name at least one key, and each key once")
-    grid = list(cells(scenario, axes, overrides, out, plugins))
+    bundles = [(parse_axis(text),) for text in over] or own_bundles(read_scenario(scenario, overrides, plugins))
+    keys = [axis.key for bundle in bundles for axis in bundle]
+    if not keys or len(set(keys)) < len(keys):
+        raise _wrong(", ".join(over), "name at least one key, and each key once; or write a `sweep` section")
+    grid = list(cells(scenario, bundles, overrides, out, plugins))
     todo: list[Order] = []
     for cell in grid:
         chosen = choose_policies(cell.scenario, policies, plugins)
         orders = orders_of(cell.scenario, chosen, seeds, cell.folder, plugins)
         todo += arrange(orders, cell.folder, fresh)
     execute(todo, jobs, on_progress, runner)
-    return _gathered(Path(out) / grid[0].scenario.name, axes, grid)
+    return _gathered(Path(out) / grid[0].scenario.name, bundles, grid)
 
 
-def _gathered(path: Path, axes: Sequence[Axis], grid: Sequence[Cell]) -> Sweep:
+def _gathered(path: Path, bundles: Sequence[Bundle], grid: Sequence[Cell]) -> Sweep:
     tables, faults = [], []
     for cell in grid:
         study = Study(cell.folder)
@@ -164,8 +185,9 @@ def _gathered(path: Path, axes: Sequence[Axis], grid: Sequence[Cell]) -> Sweep:
         raise ResultMissing("\n".join([f"{path}: no run of the sweep was finished", *faults]))
     whole = pd.concat(tables, ignore_index=True)
     whole.attrs = {}
-    keys = tuple(axis.column for axis in axes)
-    write_json(path / SWEEP, {"keys": list(keys), "over": {axis.key: list(axis.values) for axis in axes}})
+    keys = tuple(bundle[0].column for bundle in bundles)
+    over = {axis.key: list(axis.values) for bundle in bundles for axis in bundle}
+    write_json(path / SWEEP, {"keys": list(keys), "over": over})
     whole.to_csv(path / f"{TABLE}.csv", index=False)
     whole.to_parquet(path / f"{TABLE}.parquet", index=False)
     return Sweep(path, keys, whole, tuple(faults))

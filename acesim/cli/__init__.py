@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from acesim.cli import catalogue, papers, runs, wires
+from acesim.cli import catalogue, matching, papers, runs, wires
 from acesim.cli.shell import cli
 
-__all__ = ["catalogue", "cli", "main", "papers", "runs", "wires"]
+__all__ = ["catalogue", "cli", "main", "matching", "papers", "runs", "wires"]
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from acesim.report.compare import MARGIN, VIEWS, view
 from acesim.report.formats import FORMATS, render
 from acesim.report.layout import comparison_page, sweep_page, view_page
 from acesim.scenario.errors import ResultMissing
-from acesim.study import Study
+from acesim.study import Study, read_scenario
 from acesim.study import run as run_study
 from acesim.sweeps import load_sweep
 from acesim.sweeps import sweep as run_sweep
@@ -67,9 +67,13 @@ def run(scenario: str, policies: tuple[str, ...], seeds: tuple[int, ...] | None,
         jobs: int | None, out: str, fresh: bool, plugins: tuple[str, ...], quiet: bool, verbose: bool) -> None:
     """Run every policy and seed of SCENARIO (a file, or the name of a shipped one) in parallel processes.
 
-    Ends with the comparison.  Finished runs are reused.
+    Ends with the comparison.  Finished runs are reused.  A scenario with a `sweep` section is run at every point of
+                               its grid.
     """
     voice = Voice(quiet, verbose)
+    if read_scenario(scenario, overrides, plugins).sweep:
+        _sweep(scenario, (), policies, seeds, overrides, jobs, out, fresh, plugins, quiet, verbose)
+        return
     with shown_progress(quiet, verbose) as watcher:
         study = run_study(scenario, policies or None, seeds, overrides, jobs, out, fresh, plugins, watcher)
     if study.records and not quiet:
@@ -81,13 +85,20 @@ def run(scenario: str, policies: tuple[str, ...], seeds: tuple[int, ...] | None,
 @cli.command(epilog=example("sweep quickstart --over 'workers.*.access.uplink=5Mbps:200Mbps:log:8'",
                              "sweep quickstart --over policies.top-k.ratio=0.1,0.3 --policy top-k"))
 @click.argument("scenario")
-@click.option("--over", required=True, multiple=True, metavar="KEY.PATH=VALUES",
-              help="low:high:log:count, low:high:lin:count or a,b,c; may be given several times for a grid.")
+@click.option("--over", multiple=True, metavar="KEY.PATH=VALUES",
+              help="low:high:log:count, low:high:lin:count or a,b,c; may be given several times for a grid; the "
+                   "scenario's own `sweep` unless given.")
 @_running
 def sweep(scenario: str, over: tuple[str, ...], policies: tuple[str, ...], seeds: tuple[int, ...] | None,
           overrides: tuple[str, ...], jobs: int | None, out: str, fresh: bool, plugins: tuple[str, ...], quiet: bool,
           verbose: bool) -> None:
     """Run SCENARIO for every combination of values; cells that are done already are reused."""
+    _sweep(scenario, over, policies, seeds, overrides, jobs, out, fresh, plugins, quiet, verbose)
+
+
+def _sweep(scenario: str, over: tuple[str, ...], policies: tuple[str, ...], seeds: tuple[int, ...] | None,
+           overrides: tuple[str, ...], jobs: int | None, out: str, fresh: bool, plugins: tuple[str, ...], quiet: bool,
+           verbose: bool) -> None:
     voice = Voice(quiet, verbose)
     with shown_progress(quiet, verbose) as watcher:
         found = run_sweep(scenario, over, policies or None, seeds, overrides, jobs, out, fresh, plugins, watcher)

@@ -38,6 +38,8 @@ class Manifest:
     rho              per worker group: communication time over computation time of a dense round
     egress_cost      in the scenario's currency, of all that left the cloud for the edge; carbon_kg: of all energy
     ideal_s          simulated time of this run if communication took none
+    step_s           time of a nominal local step, mean over workers
+    remarks          what the policy's recipe has to say of what it made of its parameters
     worker_gb, server_gb   memory the policy needs, the largest of each, nominal
     yardsticks       nats per symbol (and top-1) of counted models on the same held-out windows
     parameters, nominal_parameters   P and P_nominal
@@ -65,6 +67,7 @@ class Manifest:
     simulated_s: float | None = None
     ideal_s: float | None = None
     local_steps: int | None = None
+    step_s: float | None = None
     bytes_up: int | None = None
     bytes_down: int | None = None
     region_bytes_up: int | None = None
@@ -84,6 +87,7 @@ class Manifest:
     nominal_parameters: int | None = None
     corpus_fingerprint: str | None = None
     yardsticks: Mapping[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     totals: Mapping[str, int | float] = field(default_factory=dict)
     wall_s: float | None = None
     peak_rss_bytes: int | None = None

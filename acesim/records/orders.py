@@ -48,11 +48,11 @@ def policy_page(spec: PolicySpec) -> dict[str, Any]:
 
 
 def world_hash(scenario: Scenario) -> str:
-    """Return the hash of what all runs of a study share: everything but seeds, policies and words.
+    """Return the hash of what all runs of a study share: everything but seeds, policies, words and the grid.
 
     What stands in the files that the scenario names (traces, texts, data, calibrations) is part of it.
     """
-    own, files = content_hash(scenario, ("seeds", "policies", "description")), file_hashes(scenario)
+    own, files = content_hash(scenario, ("seeds", "policies", "description", "sweep")), file_hashes(scenario)
     return hashlib.sha256((own + json.dumps(files, sort_keys=True)).encode()).hexdigest() if files else own
 
 
@@ -65,7 +65,7 @@ def finished(order: Order) -> dict[str, Any] | None:
 
 def cell_folder(study: Path, scenario: Scenario) -> Path:
     """Return where a changed scenario's runs are kept in the folder of the study it is a change of."""
-    return study / CELLS / content_hash(scenario, ("seeds",))[:16]
+    return study / CELLS / content_hash(scenario, ("seeds", "sweep"))[:16]
 
 
 def arrange(orders: Sequence[Order], folder: Path, fresh: bool) -> list[Order]:
@@ -114,7 +114,7 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
     """Name the values that differ: `task.model.d_model: 32, now 48`."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         return [line for key in dict.fromkeys([*old, *new])
-                if path or key not in ("seeds", "policies", "description")
+                if path or key not in ("seeds", "policies", "description", "sweep")
                 for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
     return [] if old == new else [f"{path}: {old}, now {new}"]
 

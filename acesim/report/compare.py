@@ -51,6 +51,8 @@ FIGURES = {
     **{f"epochs_to_{share}": f"epochs to {share} % of it, on the smoothed curve" for share in SHARES},
     **{f"kwh_to_{share}": f"energy to {share} % of it" for share in SHARES},
     **{f"cost_to_{share}": f"cost of egress to {share} % of it, in the scenario's currency" for share in SHARES},
+    "time_to_target_s": "simulated time to the first evaluation at the scenario's target (stop.target_accuracy)",
+    "speed_up": "local steps of all workers, over those that one worker without any network does in the same time",
     "share_of_ideal": "time of the baseline without communication over this policy's time; null where others worked",
     "iteration_s": "simulated time over rounds",
     "scaling_percent": "time of this run without communication (each round its slowest computation) over its time: "
@@ -179,6 +181,9 @@ def _row(label: str, seeds: Mapping[int, Run], against: Mapping[int, Run], sever
         row |= _spread(name, [figures[name] for figures in each], several)
     for share in SHARES:
         row[f"reached_{share}"] = sum(isfinite(figures[f"time_to_{share}_s"]) for figures in each)
+    row["reached_target"] = sum(isfinite(figures["time_to_target_s"]) for figures in each)
+    if remarks := [str(remark) for remark in first.get("remarks") or ()]:
+        row["remarks"] = "; ".join(remarks)
     for group in first.get("rho") or {}:
         row[f"rho_{group}"] = interval([_number(run.record.manifest["rho"].get(group)) for run in seeds.values()]).mean
     said = paper_row(str(first["scenario"].get("name", "")), policy)
@@ -211,12 +216,25 @@ def run_figures(run: Run, baseline: Run | None) -> dict[str, float]:
         "iteration_s": found["simulated_s"] / rounds,
         "scaling_percent": 100 * _number(page.get("ideal_s")) / (found["simulated_s"] or nan),
     }
+    found |= {"time_to_target_s": _to_target(run), "speed_up": _speed_up(page)}
     return found | (_against(run, found, baseline) if baseline else dict.fromkeys(RELATIVE, nan))
 
 
 _SPENT = {"time_to_{}_s": ("time_to_s", 1.0), "gb_to_{}": ("bytes_to", 1e-9), "epochs_to_{}": ("epochs_to", 1.0),
           "kwh_to_{}": ("joules_to", 1 / 3.6e6), "cost_to_{}": ("cost_to", 1.0)}
 """By the name of a figure: what it reads (acesim.report.measures), and its unit in SI."""
+def _to_target(run: Run) -> float:
+    """Return the time of the first evaluation at or above the scenario's target; NaN where there is none."""
+    target = _number(((run.record.manifest.get("scenario") or {}).get("stop") or {}).get("target_accuracy_percent"))
+    times_s = run.curve["time_s"][run.curve["top1_percent"] >= target]
+    return float(times_s.iloc[0]) if len(times_s) else nan
+
+
+def _speed_up(page: Mapping[str, Any]) -> float:
+    """Return N for N workers that never wait, and compute as fast as their mean."""
+    time_s = _number(page.get("simulated_s"))
+    return _number(page.get("local_steps")) * _number(page.get("step_s")) / time_s if time_s else nan
+
 
 RELATIVE = ("top1_difference", "gb_up_per_baseline_round", "reduction_percent", "reduction_total_percent",
             "share_of_ideal", *(name.format(share) for share in SHARES for name in _SPENT))

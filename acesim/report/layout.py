@@ -96,12 +96,12 @@ def _if_any(name: str, scale: float) -> Cell:
     return lambda row: number(row.get(name, 0.0) * scale) if row.get(name, 0.0) > 0 else NOTHING
 
 
-def _hours(share: int) -> Cell:
+def _hours(share: int | str) -> Cell:
     """Hours to an accuracy; how many seeds got there is said where not all did."""
     return lambda row: _told(row, share, number(row[f"time_to_{share}_s"] / 3600))
 
 
-def _told(row: Mapping[str, Any], share: int, text: str) -> str:
+def _told(row: Mapping[str, Any], share: int | str, text: str) -> str:
     reached, seeds = row[f"reached_{share}"], row["seeds"]
     return text if reached in (0, seeds) else f"{text} ({reached}/{seeds})"
 
@@ -145,6 +145,7 @@ def _learning(reference: str | None) -> dict[str, Cell]:
         "conv. epochs": lambda row: spread(row, "convergence_epochs", 1),
         "h to 90 %": _hours(90),
         "h to 97 %": _hours(97),
+        "h to target": _hours("target"),
     }
 
 
@@ -241,7 +242,7 @@ def _currency(records: Sequence[RunRecord]) -> str:
 def notes(table: pd.DataFrame, records: Sequence[RunRecord]) -> list[str]:
     """Say what the figures are of, and what to measure them against."""
     first = records[0].manifest
-    lines = [_scales(first), _rho(table), _yardsticks(table, first), *_test_notes(table)]
+    lines = [_scales(first), _rho(table), _yardsticks(table, first), *_test_notes(table), *_remarks(table)]
     if table.attrs.get("baseline") is None:
         lines.append(f"no run of {BASELINE}: nothing is compared with a baseline (choose one with --baseline)")
     if "paper_gb" in table:
@@ -295,11 +296,58 @@ def view_page(table: pd.DataFrame, kind: str, records: Sequence[RunRecord] = ())
                 _card(records))
 
 
+ACROSS = 10
+"""Most cells of a sweep that are printed beside each other, a block a figure; more are printed below each other."""
+
+
 def sweep_page(table: pd.DataFrame, keys: Sequence[str], records: Sequence[RunRecord] = ()) -> Page:
     """Lay out a sweep's cells: the values swept, and the figures most looked for."""
-    columns = {"top-1 %": ("top1_percent", 1.0), "hours": ("simulated_s", 1 / 3600),
-               "h to 97 %": ("time_to_97_s", 1 / 3600), "total TB": ("gb_total", 1e-3)}
+    brief = table["simulated_s"].max() < 7200
+    unit, scale = ("min", 1 / 60) if brief else ("hours", 1 / 3600)
+    small = table["gb_total"].max() < 1000
+    columns = {"top-1 %": ("top1_percent", 1.0), unit: ("simulated_s", scale),
+               f"{unit[0]} to 97 %": ("time_to_97_s", scale), f"{unit[0]} to target": ("time_to_target_s", scale),
+               "speed-up": ("speed_up", 1.0),
+               "total GB" if small else "total TB": ("gb_total", 1.0 if small else 1e-3)}
+    columns = {head: each for head, each in columns.items() if each[0] in table and table[each[0]].notna().any()}
+    remarks = _remarks(table, keys)
+    if len(table[list(keys)].drop_duplicates()) <= ACROSS:
+        return Page([_across(head, table, keys, *column) for head, column in columns.items()], remarks,
+                    _card(records))
     rows = [[*(value if isinstance(value, str) else number(value) for value in (row[key] for key in keys)),
              row["label"], *(number(row[name] * scale) for name, scale in columns.values())]
             for row in table.to_dict("records")]
-    return Page([Block("Sweep", [*keys, "policy", *columns], rows)], [], _card(records))
+    return Page([Block("Sweep", [*keys, "policy", *columns], rows)], remarks, _card(records))
+
+
+def _across(title: str, table: pd.DataFrame, keys: Sequence[str], name: str, scale: float) -> Block:
+    """Lay out one figure: a row a policy, a column a cell."""
+    places = table[list(keys)].drop_duplicates().to_dict("records")
+    heads = [", ".join(f"{_short(key)} {_value(place[key])}" for key in keys) for place in places]
+    found = {(row["label"], *(row[key] for key in keys)): row[name] * scale for row in table.to_dict("records")}
+    rows = [[label, *(number(found.get((label, *(place[key] for key in keys)), float("nan"))) for place in places)]
+            for label in table["label"].drop_duplicates()]
+    return Block(title, ["policy", *heads], rows)
+
+
+def _short(key: str) -> str:
+    """Return the last part of a swept key, without its unit: the values are spelt out.
+
+    >>> _short("workers.*.access.uplink (Mbps)")
+    'uplink Mbps'
+    """
+    path, _, unit = key.partition(" (")
+    return " ".join([path.rpartition(".")[2], unit.rstrip(")")]).rstrip()
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _remarks(table: pd.DataFrame, keys: Sequence[str] = ()) -> list[str]:
+    """Say what recipes had to say, each with the cell it is said of."""
+    if "remarks" not in table:
+        return []
+    said = table[table["remarks"].notna()].to_dict("records")
+    return [" ".join([*(f"{_short(key)} {_value(row[key])}," for key in keys), f"{row['label']}:", row["remarks"]])
+            for row in said]

@@ -346,8 +346,31 @@ def _named_folder(name: str) -> str:
     return name
 
 
+def _axes(given: Any) -> Any:
+    return [given] if isinstance(given, Mapping) else given
+
+
+def _even(axis: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    lengths = {key: len(values) for key, values in axis.items()}
+    if not axis or not min(lengths.values()) or len(set(lengths.values())) > 1:
+        found = ", ".join(f"{key}: {count}" for key, count in lengths.items()) or "none"
+        raise ValueError("must name at least one key, each with a list of values; keys that change together have lists "
+                         f"of one length, not {found}")
+    if any(isinstance(value, list) for values in axis.values() for value in values):
+        raise ValueError("values must be numbers, text, true or false")
+    return axis
+
+
+SweepAxis = Annotated[dict[str, tuple[Annotated[Any, AfterValidator(parameter)], ...]], AfterValidator(_even)]
+
+
 class Scenario(Fact):
-    """Everything that a run depends on, apart from the policy and the seed it is played with."""
+    """Everything that a run depends on, apart from the policy and the seed it is played with.
+
+    sweep   a scenario that is a grid: one mapping, or several, of keys (as --set takes them) and lists of values; the
+            keys of a mapping change together, and mappings are combined.  `acesim run` then runs a study for each
+            combination
+    """
 
     name: Annotated[Text, AfterValidator(_named_folder)]
     description: str = ""
@@ -365,6 +388,7 @@ class Scenario(Fact):
     currency: Annotated[Text, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     prices: Prices = Field(default_factory=Prices)
     grid: Grid = Grid()
+    sweep: Annotated[tuple[SweepAxis, ...], BeforeValidator(_axes)] = ()
     calibration: Text | None = None  # a file of measured times of a step, by device (acesim.fleet.calibration)
 
     @field_validator("nominal")

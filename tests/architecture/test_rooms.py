@@ -9,7 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "acesim"
 FLOORS = [{"scenario"}, {"seam"}, {"fleet", "network", "learning"}, {"compressors", "aggregators", "schedules"},
-          {"records", "policies"}, {"engine"}, {"report", "runner"}, {"study"}, {"sweeps", "estimates", "audits"},
+          {"records", "policies"}, {"engine"}, {"report", "runner"}, {"study"},
+          {"sweeps", "estimates", "audits", "matching"},
           {"terminal"}, {"cli"}]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 NUMERIC = {"numpy", "scipy"}
@@ -20,7 +21,8 @@ ALLOWED = {
     "records": {"numpy", "pandas", "pyarrow"}, "engine": {"numpy", "simpy"},
     "report": {"numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2"},
     "runner": {"threadpoolctl"}, "study": {"pandas", "joblib"}, "sweeps": {"numpy", "pandas"}, "audits": {"pandas"},
-    "estimates": {"numpy", "joblib", "threadpoolctl"}, "terminal": {"rich"}, "cli": {"click"},
+    "estimates": {"numpy", "joblib", "threadpoolctl"}, "matching": {"threadpoolctl"}, "terminal": {"rich"},
+    "cli": {"click"},
     "__init__": set(), "__main__": set(),
 }
 STANDARD = set(sys.stdlib_module_names)

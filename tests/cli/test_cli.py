@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from acesim import cli
-from acesim.study import run
+from acesim.matching import kept_share
+from acesim.scenario import PolicySpec
+from acesim.study import Order, read_scenario, run
 from acesim.sweeps import sweep
 from acesim.terminal import WIDTH
 
@@ -196,3 +198,53 @@ def test_flows_prints_finishing_times_and_nothing_else(call):
 
 def test_version(call):
     assert call("--version").stdout.startswith("acesim, version ")
+
+
+def test_a_scenario_with_a_grid_is_run_as_one(call, tmp_path):
+    (tmp_path / "grid.yaml").write_text("name: grid\nseeds: [0]\nstop: {epochs: 1}\npolicies: [full-sync]\n"
+                                        "sweep: {network.regions: [2, 3]}\n")
+    result = call("run", "grid.yaml", "--jobs", "1")
+    assert "regions 2" in result.stdout
+    assert "results: results/grid/cells.csv" in result.stderr.replace("\\", "/")
+
+
+MATCHED = """
+name: matched
+seeds: [0]
+stop: {epochs: 2}
+task: {kind: quadratic, dimension: 200, steps_per_epoch: 6, optimizer: {name: sgd, learning_rate: 0.02}}
+nominal: {model: same-as-proxy}
+workers: [{name: w, count: 3, device: n100, access: {kind: lte}}]
+policies: [hard-threshold, dagc-r]
+"""
+
+
+def test_match_finds_the_threshold_that_sends_a_share(call, tmp_path):
+    (tmp_path / "m.yaml").write_text(MATCHED)
+    result = call("match", "m.yaml", "--policy", "hard-threshold", "--ratio", "0.05", "--rounds", "12")
+    threshold = float(result.stdout.removeprefix("threshold: "))
+    order = Order(read_scenario(tmp_path / "m.yaml"), PolicySpec(name="hard-threshold", label="x",
+                                                                 parameters={"threshold": threshold}), 0, tmp_path)
+    assert kept_share(order, 12) == pytest.approx(0.05, rel=0.02)
+    assert "hard-threshold then sends" in result.stderr
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (("--policy", "hard-threshold", "--ratio", "1.5"), "ratio = 1.5: must lie between 0 and 1"),
+    (("--policy", "hard-treshold", "--ratio", "0.1"), "did you mean hard-threshold?"),
+    (("--policy", "dagc-r", "--ratio", "0.1"), "dagc-r.threshold: unknown parameter")])
+def test_match_says_what_cannot_be(call, tmp_path, words, says):
+    (tmp_path / "m.yaml").write_text(MATCHED)
+    assert says in call("match", "m.yaml", *words, code=2).stderr
+
+
+@pytest.mark.parametrize(("setting", "says"), [
+    ("policies=[{name: dagc-r, ratio: 0}]", "ratio = 0: must be a number in (0, 1]"),
+    ("policies=[{name: dagc-a, threshold: -1}]", "threshold = -1: must be a finite number above 0"),
+    ("policies=[{name: dgs, momentum: 1}]", "momentum = 1: must be in (0, 1)"),
+    ("policies=[{name: dgc, momentum: 1.5}]", "momentum = 1.5: must be in [0, 1)"),
+    ("policies=[{name: dgs, secondary: null, resync_every: 5}]", "without secondary compression every answer is whole"),
+    ("task.partition.quantity.ratio=0.5", "ratio = 0.5: must be >= 1")])
+def test_bad_parameters_of_the_systems_are_bad_input(call, setting, says):
+    result = call("validate", "dagc", "--set", setting, code=2)
+    assert says in result.stderr

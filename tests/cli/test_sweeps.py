@@ -4,7 +4,10 @@ import pandas as pd
 import pytest
 
 from acesim.records.read import find
+from acesim.report.layout import sweep_page
+from acesim.scenario import to_yaml
 from acesim.scenario.errors import ResultMissing, ScenarioError
+from acesim.study import read_scenario, run
 from acesim.sweeps import load_sweep, parse_axis, sweep
 
 
@@ -83,3 +86,81 @@ def test_keys_once_and_sweeps_that_are_not_there(fake, tmp_path):
         sweep("quickstart", ["network.region_uplnk=2 Mbps,3 Mbps"], out=tmp_path, runner=fake)
     with pytest.raises(ResultMissing, match="acesim sweep"):
         load_sweep(tmp_path)
+
+
+# ---- a scenario that is a grid
+
+GRID = """
+name: grid
+seeds: [0]
+stop: {epochs: 2}
+policies: [full-sync, top-k]
+sweep:
+  - {network.regions: [2, 3], task.steps_per_epoch: [4, 5]}
+  - {network.region_uplink: [1 Gbps, 2 Gbps]}
+"""
+
+
+@pytest.fixture
+def grid(tmp_path):
+    file = tmp_path / "grid.yaml"
+    file.write_text(GRID, encoding="utf-8")
+    return file
+
+
+def test_keys_of_one_axis_change_together_and_axes_combine(grid, fake, tmp_path):
+    found = sweep(grid, jobs=1, out=tmp_path, runner=fake)
+    assert len(fake.asked) == 2 * 2 * 2
+    assert found.keys == ("network.regions", "network.region_uplink (Gbps)")
+    places = found.table[["network.regions", "task.steps_per_epoch", "network.region_uplink (Gbps)"]].drop_duplicates()
+    assert places.to_numpy().tolist() == [[2, 4, 1], [2, 4, 2], [3, 5, 1], [3, 5, 2]]
+
+
+def test_over_takes_the_place_of_the_scenarios_own_grid(grid, fake, tmp_path):
+    assert sweep(grid, ["network.regions=4,5"], jobs=1, out=tmp_path, runner=fake).keys == ("network.regions",)
+    assert len(fake.asked) == 4
+
+
+def test_a_cell_is_the_same_whichever_grid_it_is_of(grid, fake, tmp_path):
+    sweep(grid, jobs=1, out=tmp_path, runner=fake)
+    sweep(grid, ["network.regions=2,3", "network.region_uplink=1 Gbps"], overrides=["task.steps_per_epoch=4"], jobs=1,
+          out=tmp_path, runner=fake)
+    assert len(fake.asked) == 8 + 2  # regions 2 is known; 3 was there with 5 steps
+
+
+def test_a_grid_is_no_study(grid, fake, tmp_path):
+    with pytest.raises(ScenarioError, match=r"sweep: this scenario is a grid of studies; `acesim run` or "):
+        run(grid, jobs=1, out=tmp_path, runner=fake)
+    assert run(grid, overrides=["sweep=[]"], jobs=1, out=tmp_path, runner=fake).records
+
+
+@pytest.mark.parametrize(("text", "rule"), [
+    ("{}", "must name at least one key"), ("{network.regions: []}", "must name at least one key"),
+    ("{network.regions: [2, 3], task.steps_per_epoch: [4]}", "network.regions: 2, task.steps_per_epoch: 1"),
+    ("{network.regions: [[2], [3]]}", "values must be numbers, text, true or false"),
+    ("{network.regions: 2}", "sweep"), ("{network.regons: [2, 3]}", "regons"),
+    ("[{network.regions: [2, 3]}, {network.regions: [4]}]", "each key once")])
+def test_a_wrong_grid_is_named(text, rule, fake, tmp_path):
+    file = tmp_path / "wrong.yaml"
+    file.write_text(f"name: wrong\nseeds: [0]\nstop: {{epochs: 1}}\npolicies: [full-sync]\nsweep: {text}\n")
+    with pytest.raises(ScenarioError, match=rule):
+        sweep(file, jobs=1, out=tmp_path, runner=fake)
+
+
+def test_a_grid_survives_being_written_down(grid, tmp_path):
+    loaded = read_scenario(grid)
+    (tmp_path / "again.yaml").write_text(to_yaml(loaded), encoding="utf-8")
+    assert read_scenario(tmp_path / "again.yaml") == loaded
+
+
+def test_small_grids_stand_side_by_side_and_large_ones_below_each_other(grid, fake, tmp_path):
+    found = sweep(grid, jobs=1, out=tmp_path, runner=fake)
+    page = sweep_page(found.table, found.keys)
+    assert page.blocks[0].title == "top-1 %"
+    assert page.blocks[0].header == ["policy", "regions 2, region_uplink Gbps 1", "regions 2, region_uplink Gbps 2",
+                                     "regions 3, region_uplink Gbps 1", "regions 3, region_uplink Gbps 2"]
+    assert [row[0] for row in page.blocks[0].rows] == ["full-sync", "top-k"]
+    wide = sweep(grid, ["network.regions=1:12:lin:12"], jobs=1, out=tmp_path, runner=fake)
+    [block] = sweep_page(wide.table, wide.keys).blocks
+    assert block.header[:2] == ["network.regions", "policy"]
+    assert len(block.rows) == 24

@@ -324,6 +324,6 @@ def test_no_mass_is_lost_in_a_run(uplink):
     watched, workers = Watched(uplink), 6
     play(replace(small_setup(task=SGD_TASK), policy=dgc(watched)))
     vectors, decoded, states = zip(*watched.log, strict=True)
-    held = [getattr(state, "residual", getattr(state, "accumulated", None)).astype(float) for state in states[-workers:]]
+    held = [getattr(state, "residual", getattr(state, "accumulated", None)) for state in states[-workers:]]
     assert len(vectors) == 12 * workers
     np.testing.assert_allclose(sum(decoded) + sum(held), sum(vectors), atol=1e-6 * np.abs(vectors).sum())
