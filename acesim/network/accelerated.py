@@ -21,7 +21,7 @@ Walk = Callable[..., float]
 
 VARIABLE = "ACESIM_ACCELERATOR"
 CHOICES = ("auto", "on", "off")
-PAYS = 4000
+PAYS = 10_000
 """Solutions after which loading the compiled twin pays, with "auto"."""
 
 FOR_EVER = 2.0**52
@@ -33,9 +33,16 @@ def compiled(solutions: int, setting: str | None) -> Walk | None:
 
     solutions   that this network has needed so far
     setting     "auto", "on" or "off"; None: as the environment says
-    raises      PolicyError for a setting that is none, or "on" where numba is not installed
+    raises      PolicyError for a setting that is none, or "on" where numba is not installed or cannot compile
     """
-    return None if solutions < _least(setting or _environment()) else _walk()
+    setting = setting or _environment()
+    if solutions < _least(setting):
+        return None
+    walk, problem = _walk()
+    if problem and setting == "on":
+        raise PolicyError(f"{VARIABLE} = 'on', but numba cannot compile here ({problem}): set NUMBA_CACHE_DIR to a "
+                          f"folder that can be written to, or {VARIABLE} to auto")
+    return walk
 
 
 @cache
@@ -56,6 +63,10 @@ def _least(setting: str) -> float:
 
 
 @cache
-def _walk() -> Walk:
-    module = importlib.import_module("acesim.network.compiled")
-    return cast(Walk, module.walk)
+def _walk() -> tuple[Walk | None, str]:
+    """Return (the compiled twin, why there is none): numba wants a folder to keep what it has compiled."""
+    try:
+        module = importlib.import_module("acesim.network.compiled")
+    except RuntimeError as problem:
+        return None, str(problem)
+    return cast(Walk, module.walk), ""

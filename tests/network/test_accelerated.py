@@ -82,7 +82,7 @@ def test_a_setting_says_when(monkeypatch):
         accelerated._least.cache_clear()
         return [accelerated.compiled(solutions, setting) is not None for solutions in (1, accelerated.PAYS)]
 
-    monkeypatch.setattr(accelerated, "_walk", lambda: compiled.walk)
+    monkeypatch.setattr(accelerated, "_walk", lambda: (compiled.walk, ""))
     try:
         assert asked("auto") == [False, True]
         assert asked("auto", there=False) == [False, False]
@@ -97,7 +97,7 @@ def test_a_setting_says_when(monkeypatch):
 
 
 def test_the_environment_is_asked_where_nothing_is_said(monkeypatch):
-    monkeypatch.setattr(accelerated, "_walk", lambda: compiled.walk)
+    monkeypatch.setattr(accelerated, "_walk", lambda: (compiled.walk, ""))
     for setting, taken in (("off", False), ("auto", True)):
         monkeypatch.setenv(accelerated.VARIABLE, setting)
         accelerated._environment.cache_clear()
@@ -108,3 +108,11 @@ def test_the_environment_is_asked_where_nothing_is_said(monkeypatch):
 
 def there():
     return importlib.util.find_spec("numba") is not None
+
+
+def test_where_nothing_can_be_compiled_the_plain_way_is_gone(monkeypatch):
+    monkeypatch.setattr(accelerated, "_least", lambda _: 0.0)
+    monkeypatch.setattr(accelerated, "_walk", lambda: (None, "no locator available"))
+    assert accelerated.compiled(1, "auto") is None
+    with pytest.raises(PolicyError, match="NUMBA_CACHE_DIR"):
+        accelerated.compiled(1, "on")
