@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from acesim.report.layout import NOTHING, Block, Page, number
-from acesim.report.measures import FIGURES, Run, in_words, measured
+from acesim.report.measures import FIGURES, Run, in_words, measured, resolution
 from acesim.report.verdicts import (
     INCONCLUSIVE,
     NOT_CHECKABLE,
@@ -43,7 +43,8 @@ def examine(claim: Claim, runs: Mapping[str, Mapping[int, Run]], place: str = ""
     if claim.measure is None:
         return Finding(claim, Verdict(NOT_CHECKABLE, reason=claim.uncheckable or ""))
     rule = rule_of(claim)
-    return Finding(claim, judge(*measured(claim.measure, runs), rule), rule, place)
+    verdict = judge(*measured(claim.measure, runs), rule, resolution(claim.measure, runs))
+    return Finding(claim, verdict, rule, place)
 
 
 def rule_of(claim: Claim) -> Rule:

@@ -145,6 +145,15 @@ def measured(measure: Measure, runs: Mapping[str, Seeds]) -> tuple[dict[int, Sam
     return {seed: pair[0] for seed, pair in pairs.items()}, {seed: pair[1] for seed, pair in pairs.items()}
 
 
+def resolution(measure: Measure, runs: Mapping[str, Seeds]) -> float:
+    """Return the smallest difference that a figure can tell: one of the predictions scored, for accuracies; else 0."""
+    if not measure.metric.endswith("top1_percent"):
+        return 0.0
+    scored = [float(run.curve["scored"].iloc[-1]) for label in (measure.of, measure.against)
+              for run in runs.get(label, {}).values()]
+    return 100 / min(scored) if scored and min(scored) > 0 else 0.0
+
+
 def _pair(measure: Measure, runs: Mapping[str, Run]) -> tuple[Sample, Sample]:
     both, scale = (runs[measure.of], runs[measure.against]), FIGURES[measure.metric].scale
     of, against = _standing(measure, both) if measure.target is None else _spent(measure, both, runs)

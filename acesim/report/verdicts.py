@@ -89,8 +89,11 @@ class Verdict(NamedTuple):
     reason: str = ""
 
 
-def judge(of: Samples, against: Samples, rule: Rule) -> Verdict:
+def judge(of: Samples, against: Samples, rule: Rule, resolution: float = 0.0) -> Verdict:
     """Return the verdict on `of` compared with `against` by a rule, over the seeds that both have.
+
+    resolution   the smallest difference that the figure can tell (one image of those scored): an interval is never
+                 narrower than that to either side, for a few seeds may all end in a tie
 
     >>> judge({0: Sample(1.), 1: Sample(1.2)}, {0: Sample(4.), 1: Sample(4.1)}, Rule("difference", -inf, 0., 0.)).word
     'reproduced'
@@ -102,7 +105,8 @@ def judge(of: Samples, against: Samples, rule: Rule) -> Verdict:
     if unusable:
         return Verdict(INCONCLUSIVE, seeds=len(pairs), reason=unusable)
     effects = np.array([_effect(one.value, other.value, rule.form) for one, other in pairs])
-    found = interval(effects)
+    least = resolution if rule.form == "difference" else resolution / float(np.mean([pair[1].value for pair in pairs]))
+    found = _no_narrower(interval(effects), least)
     bound = _bound(pairs)
     shown = found if rule.form == "difference" else raised(found)
     if len(pairs) < 2:
@@ -112,8 +116,16 @@ def judge(of: Samples, against: Samples, rule: Rule) -> Verdict:
         return Verdict(word, shown, bound, len(pairs))
     if bound:
         return Verdict(word, shown, bound, len(pairs), reason=_unreached(pairs))
-    needed = _needed(effects, *rule.scaled())
-    return Verdict(word, shown, bound, len(pairs), needed, UNDECIDED)
+    distance = _distance(found.mean, *rule.scaled())
+    if distance <= least:
+        return Verdict(word, shown, bound, len(pairs), reason="too close for what is scored to tell")
+    needed = seeds_needed(distance, float(effects.std(ddof=1)))
+    more = None if needed is None else max(needed, len(pairs) + 1)
+    return Verdict(word, shown, bound, len(pairs), more, UNDECIDED)
+
+
+def _no_narrower(found: Interval, least: float) -> Interval:
+    return found if not found.half_width < least else Interval(found.mean, found.mean - least, found.mean + least)
 
 
 def _unusable(pairs: list[tuple[Sample, Sample]], form: str) -> str:
@@ -156,12 +168,9 @@ def _word(found: Interval, bound: str, low: float, high: float, null: float) -> 
     return NOT_REPRODUCED if apart else INCONCLUSIVE
 
 
-def _needed(effects: np.ndarray, low: float, high: float, null: float) -> int | None:
-    """Return the seeds at which the interval would leave the null, or the region, behind; more than there are."""
-    mean, deviation = float(effects.mean()), float(effects.std(ddof=1))
-    distance = abs(mean - null) if low <= mean <= high else max(low - mean, mean - high)
-    needed = seeds_needed(distance, deviation)
-    return None if needed is None else max(needed, len(effects) + 1)
+def _distance(mean: float, low: float, high: float, null: float) -> float:
+    """Return how far a mean is from where the verdict would turn: from the null, or from the region outside of it."""
+    return abs(mean - null) if low <= mean <= high else max(low - mean, mean - high)
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from acesim.records.read import load
 from acesim.report.compare import compare, gather
-from acesim.report.measures import FIGURES, in_words, measured, spent_to
+from acesim.report.measures import FIGURES, in_words, measured, resolution, spent_to
 from acesim.report.statistics import interval
 from acesim.scenario.claims import GOAL, STANDING, WHOLE, Measure
 
@@ -119,6 +119,13 @@ def test_only_seeds_that_all_have_are_read(studies, tmp_path):
     assert list(one) == [1]
     assert list(measured(Measure(metric="bytes", of="top-k", against="fedavg", form="ratio"), found)[0]) == [1, 2]
     assert measured(Measure(metric="bytes", of="top-k", against="gone", form="ratio"), found) == ({}, {})
+
+
+def test_an_accuracy_tells_no_less_than_one_prediction(runs):
+    accuracy = Measure(metric="top1_percent", of="top-k", against="full-sync", form="difference")
+    assert resolution(accuracy, runs) == 100 / 40_000
+    assert resolution(accuracy, {}) == 0
+    assert resolution(accuracy.model_copy(update={"metric": "loss_nats"}), runs) == 0
 
 
 def test_a_figure_that_a_run_lacks_is_no_number(runs):

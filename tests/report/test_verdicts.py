@@ -108,6 +108,19 @@ def test_only_seeds_that_both_have_count():
     assert (one.word, one.effect.mean, one.reason) == (INCONCLUSIVE, -2.0, "one seed has no interval")
 
 
+def test_a_tie_is_no_narrower_than_what_is_scored_can_tell():
+    tie = samples(97.5, 98.3, 96.9)
+    assert judge(tie, tie, directed("difference", "more", 2.0, 2.0), resolution=0.28).effect[1:] == (-0.28, 0.28)
+    assert judge(tie, tie, directed("difference", "more", 2.0, 2.0), resolution=0.28).word == NOT_REPRODUCED
+    assert judge(tie, tie, no_worse("difference", "more", 0.3), resolution=0.28).word == REPRODUCED
+    close = judge(tie, tie, no_worse("difference", "more", 0.2), resolution=0.28)
+    assert (close.word, close.needed, close.reason) == (INCONCLUSIVE, None, "too close for what is scored to tell")
+    ratio = judge(tie, tie, directed("ratio", "more"), resolution=0.28)
+    assert ratio.effect.high == pytest.approx(np.exp(0.28 / np.mean([97.5, 98.3, 96.9])))
+    wide = samples(-1.0, 1.0, -1.5)                                  # wider than that anyway
+    assert judge(wide, samples(0, 0, 0), LESS, resolution=0.28) == judge(wide, samples(0, 0, 0), LESS)
+
+
 def test_what_cannot_be_compared_is_said():
     assert verdict((nan, 1.0), LESS).reason == "a run has no such figure"
     assert verdict((0.0, 1.0), directed("ratio", "less")).reason == "a ratio needs figures above 0"
@@ -209,7 +222,8 @@ def test_seeds_are_asked_for_where_more_would_tell(differences, rule):
     found = verdict(differences, rule)
     assert (found.needed is None) or found.word == INCONCLUSIVE
     assert found.needed is None or found.needed > found.seeds
-    assert (found.reason == UNDECIDED) == (found.word == INCONCLUSIVE)
+    assert bool(found.reason) == (found.word == INCONCLUSIVE)
+    assert found.needed is None or found.reason == UNDECIDED
 
 
 # ---- planted effects: the counts are binomial, so bounds of 4.5 standard deviations fail once in 300 000 tries
