@@ -135,8 +135,8 @@ def preset(what: str, **changed: Any) -> Callable[..., TreePolicy]:
 
 PAPER = preset("ACE-Sync by its letter: c up to 64, a tenth in full precision, cached values, intervals by drift.",
                c_max=64.0, top_p=0.1, cache=0.5, h_max=4)
-PLUS = preset("Beyond the paper: an entropy-coded lattice up and down, groups valued by what the optimizer divides by.",
-              c=16.0, coding="lattice", curvature=True, down="lattice", down_c=16.0)
+PLUS = preset("Beyond the paper: an entropy-coded lattice up and down, at a twelfth of the bytes for everybody.",
+              c=12.0, coding="lattice", down="lattice", down_c=12.0)
 NO_ATTENTION = preset("Without the predictor: every group is as important as any other.", attention=False)
 NO_KNAPSACK = preset("Without the knapsack: one level for all groups, at equal bytes.", knapsack=False)
 NO_ERROR_FEEDBACK = preset("Without residuals: what is not sent is lost.", error_feedback=False)
