@@ -1,8 +1,8 @@
 """Lanes: many transfers of one kind at once, from all starts to all ends in one go.
 
 A barrier sends to everybody, and everybody answers: nothing that happens meanwhile can change when those transfers
-end.  Where the links they share could never bind, each end is a closed form, and all of them one array expression;
-elsewhere `Flows` plays the starts in order of time.  Both give what transfers started one by one would.
+end.  Of those whose links could never bind each end is a closed form, and all of them one array expression;
+the others `Flows` plays, start by start in order of time.  Both give what transfers started one by one would.
 """
 
 from __future__ import annotations
@@ -113,32 +113,39 @@ class Lane:
     def __init__(self, links: Sequence[Capacity], routes: Sequence[Route]) -> None:
         self._routes = routes
         self._flows = Flows(links)
-        self._closed = self._apart(links)
+        self._closed, self._place = self._apart(links)
         self._moved = np.zeros(len(links))
         self.hops = np.array([len(route) for route in routes])
         longest = int(self.hops.max())
         self._over = np.array([(*route, *[len(links)] * (longest - len(route))) for route in routes])
 
-    def _apart(self, links: Sequence[Capacity]) -> Closed | None:
-        """Return the closed form, where no link couples the transfers even if all are under way at once."""
-        if binding(links, self._routes):
-            return None
-        table = RouteTable(links)
-        capacities = [table.capacities[table.row(route)] for route in self._routes]
-        traces = [each for each in capacities if isinstance(each, Trace) and each.end == "loop"]
-        return Closed(traces) if len(traces) == len(capacities) else None
+    def _apart(self, links: Sequence[Capacity]) -> tuple[Closed | None, NDArray[np.int64]]:
+        """Return (a closed form, each route's place in it or -1): of those that no link couples to others even if all
+        transfers are under way at once."""
+        couples, table = binding(links, self._routes), RouteTable(links)
+        place, traces = np.full(len(self._routes), -1), list[Trace]()
+        for row, route in enumerate(self._routes):
+            capacity = table.capacities[table.row(route)]
+            if couples.isdisjoint(route) and isinstance(capacity, Trace) and capacity.end == "loop":
+                place[row] = len(traces)
+                traces.append(capacity)
+        return Closed(traces) if traces else None, place
 
     @property
-    def free(self) -> bool:
-        """Is every transfer alone on its route, whatever the others do?"""
-        return self._closed is not None
+    def free(self) -> NDArray[np.bool_]:
+        """Which transfers are alone on their routes, whatever the others do [F]?"""
+        return self._place >= 0
 
     def carry(self, rows: NDArray[np.int64], nbytes: Bytes, start_s: Seconds) -> Seconds:
         """Return when transfers over routes `rows` end that start at `start_s`, all [F]; no row twice."""
-        if self._closed is None:
-            return self._played(rows, nbytes, start_s)
-        end_s = self._closed.time_to_move(rows, nbytes, start_s)
-        self._moved += self.per_link(rows, self._closed.moved_bytes(rows, start_s, end_s))
+        free, end_s = self._place[rows] >= 0, np.empty(rows.size)
+        if self._closed is not None and free.any():
+            place = self._place[rows[free]]
+            end_s[free] = self._closed.time_to_move(place, nbytes[free], start_s[free])
+            moved = self._closed.moved_bytes(place, start_s[free], end_s[free])
+            self._moved += self.per_link(rows[free], moved)
+        if not free.all():
+            end_s[~free] = self._played(rows[~free], nbytes[~free], start_s[~free])
         return end_s
 
     def per_link(self, rows: NDArray[np.int64], nbytes: Bytes) -> Bytes:
