@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acesim.network.files import Recording
@@ -163,6 +163,7 @@ recordings = st.integers(1, 12).flatmap(lambda size: st.tuples(
     st.lists(st.floats(1, 50), min_size=size, max_size=size)))
 
 
+@settings(deadline=None)
 @given(recordings)
 def test_bytes_are_conserved(tmp_path_factory, drawn):
     spans_ms, down, up = drawn
