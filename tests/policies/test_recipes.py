@@ -121,7 +121,7 @@ def test_ace_sync_gives_slow_links_smaller_budgets():
     late = [event for event in played.of("upload") if event.round >= 20 and event.who < 7]
     sent = np.array([np.mean([e.message_bytes for e in late if e.who == row]) for row in range(7)])
     spans_s = {row: [e.end_s - e.start_s for e in late if e.who == row] for row in range(7)}
-    assert sent[0] == pytest.approx(max(sent), rel=1e-4)  # the data centre's worker: c_min; a fast link may have as much
+    assert sent[0] == pytest.approx(max(sent), rel=1e-4)  # the data centre's worker; a fast link may have as much
     rate = np.array([sent[row] / np.mean(spans_s[row]) for row in range(1, 7)])
     assert np.corrcoef(np.argsort(np.argsort(rate)), np.argsort(np.argsort(sent[1:])))[0, 1] > 0.7
 
