@@ -43,7 +43,7 @@ claims:
   - id: more
     says: with another ratio
     set: ["policies=[full-sync, {name: top-k, ratio: 0.1, label: tenth}]"]
-    measure: {metric: top1_percent, of: tenth, against: full-sync, form: difference}
+    measure: {metric: loss_nats, of: tenth, against: full-sync, form: difference}
     rule: {expect: no-worse, margin: 0.3}
   - {id: absolute, says: 82 %, uncheckable: another model}
 """
