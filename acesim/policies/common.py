@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from acesim.aggregators import Outer
+from acesim.compressors import Clipped, CompressorBase
 from acesim.learning.local import GradientStep, LocalSteps
 from acesim.learning.optimizers import SGD, LearningRate
 from acesim.scenario.errors import PolicyError
@@ -24,7 +25,15 @@ def gradients_or_walks(info: ModelInfo, local_steps: int, inner_learning_rate: f
     if not isinstance(local_steps, int) or local_steps < 1:
         raise PolicyError(f"local_steps = {local_steps!r}: must be a whole number, at least 1")
     rate = info.optimizer.learning_rate(info.total_steps, peak=inner_learning_rate)
-    return (GradientStep(), server_rule(info)) if local_steps == 1 else (LocalSteps(SGD(), rate), average())
+    if local_steps == 1:
+        return GradientStep(), server_rule(info)
+    return LocalSteps(SGD(clip_norm=info.optimizer.rule.clip_norm), rate), average()
+
+
+def clipped(info: ModelInfo, uplink: CompressorBase) -> CompressorBase:
+    """Shorten gradients before they are accumulated, where the scenario says so: for servers that see none whole."""
+    longest = info.optimizer.rule.clip_norm
+    return uplink if longest is None else Clipped(uplink, longest)
 
 
 def layers(info: ModelInfo) -> tuple[int, ...]:

@@ -51,8 +51,8 @@ def dgc(info: ModelInfo, ratio: float = 0.001, momentum: float = 0.9, masking: b
     if clip_norm is not None:
         uplink = Clipped(uplink, clip_norm / len(info.tier) ** 0.5)
     schedule = WarmUp(levels=densities(ratio, warm_up, warm_up_epochs), rounds=info.steps_per_epoch)
-    return TreePolicy(GradientStep(), uplink, Outer(SGD(), info.optimizer.learning_rate(info.total_steps)), Dense(),
-                      schedule)
+    server = Outer(SGD(clip_norm=info.optimizer.rule.clip_norm), info.optimizer.learning_rate(info.total_steps))
+    return TreePolicy(GradientStep(), uplink, server, Dense(), schedule)
 
 
 def densities(ratio: float, warm_up: str, epochs: int | None = None) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from acesim.compressors import (
 )
 from acesim.learning.local import GradientStep
 from acesim.learning.optimizers import SGD, LearningRate
-from acesim.policies.common import average, layers
+from acesim.policies.common import average, clipped, layers
 from acesim.scenario.errors import PolicyError
 from acesim.schedules import Asynchronous
 from acesim.seam import ModelInfo, TreePolicy
@@ -43,7 +43,8 @@ def dgs(info: ModelInfo, ratio: float = 0.01, momentum: float = 0.7, secondary: 
                           "leave it out, or give `secondary` a share")
     schedule = _paced(info, learning_rate, resync_every)
     inner = SparsificationAwareMomentum(LayerTopK(ratio, layers(info), index), momentum)
-    return TreePolicy(GradientStep(), Scaled(inner), arrivals(), _answers(info, secondary, index), schedule)
+    uplink = clipped(info, Scaled(inner))
+    return TreePolicy(GradientStep(), uplink, arrivals(), _answers(info, secondary, index), schedule)
 
 
 def asgd(info: ModelInfo, learning_rate: float = 0.01, momentum: float = 0.0) -> TreePolicy:
@@ -55,7 +56,7 @@ def asgd(info: ModelInfo, learning_rate: float = 0.01, momentum: float = 0.0) ->
                    arXiv:1910.10929
     """
     inner = MomentumCorrection(Dense(), momentum, masking=False) if momentum else Dense()
-    return TreePolicy(GradientStep(), Scaled(inner), arrivals(), Dense(), _paced(info, learning_rate))
+    return TreePolicy(GradientStep(), clipped(info, Scaled(inner)), arrivals(), Dense(), _paced(info, learning_rate))
 
 
 def gd_async(info: ModelInfo, ratio: float = 0.01, learning_rate: float = 0.01, secondary: float | None = None,
@@ -70,7 +71,7 @@ def gd_async(info: ModelInfo, ratio: float = 0.01, learning_rate: float = 0.01, 
     Differs: messages that would be longer than dense ones are sent dense.
     """
     inner = ErrorFeedback(LayerTopK(ratio, layers(info), index))
-    return TreePolicy(GradientStep(), Scaled(inner), arrivals(), _answers(info, secondary, index),
+    return TreePolicy(GradientStep(), clipped(info, Scaled(inner)), arrivals(), _answers(info, secondary, index),
                       _paced(info, learning_rate))
 
 
@@ -92,8 +93,8 @@ def dgc_async(info: ModelInfo, ratio: float = 0.01, momentum: float = 0.7, learn
     rate = info.optimizer.learning_rate(info.total_steps, peak=learning_rate)
     of_server = LearningRate(rate.schedule, rate.peak, workers * rate.warm_up, workers * rate.total)
     uplink = MomentumCorrection(LayerTopK(ratio, layers(info), index), momentum, masking)
-    return TreePolicy(GradientStep(), uplink, EachArrival(SGD(), of_server), _answers(info, secondary, index),
-                      Asynchronous())
+    server, answers = EachArrival(SGD(), of_server), _answers(info, secondary, index)
+    return TreePolicy(GradientStep(), clipped(info, uplink), server, answers, Asynchronous())
 
 
 def arrivals() -> EachArrival:

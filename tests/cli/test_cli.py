@@ -146,7 +146,7 @@ def test_plot_one_and_several(call, results):
 def test_sweep_prints_the_cells_and_can_be_drawn(call):
     result = call("sweep", "quickstart", "--over", "network.region_uplink=100Mbps:400Mbps:log:2", "--policy", "top-k",
                   "--jobs", "1")
-    assert "network.region_uplink (Mbps)" in result.stdout
+    assert "region_uplink Mbps 100" in result.stdout
     assert "cells.csv" in result.stderr
     call("plot", "results/quickstart", "--kind", "bandwidth", "--out", "a.svg")
     assert "low must be less" in call("sweep", "quickstart", "--over", "a=2:1:lin:3", code=2).stderr

@@ -237,7 +237,7 @@ def test_an_unknown_parameter_is_named_with_what_is_known(name, info):
     ("dgc-async", "momentum", 1.0, r"momentum = 1\.0: must be in \[0, 1\)"),
     ("dgc", "ratio", 0, "dgc: .*ratio = 0"),
     ("dgc", "momentum", 1, r"momentum = 1: must be in \[0, 1\)"),
-    ("dgc", "clip_norm", 0, "norm = 0"),
+    ("dgc", "clip_norm", 0, "longest = 0"),
     ("dgc", "warm_up", "slow", "warm_up = 'slow': must be one of paper, code, none"),
     ("dgc", "warm_up_epochs", -1, "warm_up_epochs = -1"),
     ("dgc", "selection", "random", "selection = 'random': must be one of sampled, exact"),
