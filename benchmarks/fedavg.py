@@ -1,6 +1,7 @@
 """FedAvg, 80 workers x 5 local steps, an MLP of 101 770 parameters, 20 rounds: acesim and those who do the same.
 
-Each way is a process of its own; all in turn, twice; the better of the two medians counts.  Flower plays five rounds.
+Each way is a process of its own; all in turn, twice; the better of the two medians counts.  Processor time on
+one thread; only Flower, which has many processes, goes by the clock, and plays five rounds.
 Flower and pfl may live in environments of their own: BENCH_PFL and BENCH_FLOWER name the Python to run them with.
 """
 
