@@ -51,6 +51,8 @@ class Cohort:
 
     def __init__(self, task: Any, local: LocalTraining, chunk: int = CHUNK) -> None:
         self._task, self._local, self._chunk = task, local, chunk
+        self._foreseeing = local if isinstance(local, Foreseeing) else None  # asked once: protocols answer slowly
+        self._walked = local.walked if isinstance(local, Walking) else None
         self.jobs: dict[int, Job] = {}
         self.results: dict[int, Result] = {}
 
@@ -99,10 +101,10 @@ class Cohort:
         if any(job.anchor is not anchor for job in jobs):
             anchor = np.stack([job.anchor for job in jobs])
         guide = jobs[0].guide
-        local = self._local.along(guide) if guide is not None and isinstance(self._local, Foreseeing) else self._local
+        local = self._foreseeing.along(guide) if guide is not None and self._foreseeing is not None else self._local
         updates, state = local.run(anchor, jobs[0].steps, gradient, stack([job.state for job in jobs]))
         mean = np.mean(losses, axis=0)
         for row, (job, own) in enumerate(zip(jobs, unstack(state, len(jobs)), strict=True)):
-            walked = float(self._local.walked(own)) if isinstance(self._local, Walking) else None
+            walked = None if self._walked is None else float(self._walked(own))
             self.results[job.worker] = Result(updates[row], float(mean[row]), own, prints[row], walked)
             del self.jobs[job.worker]

@@ -159,9 +159,10 @@ class Lane:
         starts = sorted(zip(start_s.tolist(), rows.tolist(), nbytes.tolist(), strict=True), reverse=True)
         while starts or len(flows):
             next_s = flows.next_finish()
-            if starts and starts[-1][0] <= next_s:
-                time_s, row, size = starts.pop()
-                flows.start(row, size, self._routes[row], time_s)
+            if starts and (time_s := starts[-1][0]) <= next_s:
+                while starts and starts[-1][0] == time_s:  # all of one instant, before any is solved for
+                    _, row, size = starts.pop()
+                    flows.start(row, size, self._routes[row], time_s)
                 continue
             if next_s == math.inf:
                 raise TraceError("network", None, "a transfer never ends; give its links a rate above zero")
