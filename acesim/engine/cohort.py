@@ -72,9 +72,8 @@ class Cohort:
         return self.results.pop(worker)
 
     def _mates(self, first: Job) -> list[Job]:
-        """Return the job and the next by worker that take as many steps: from its own anchor, if there are any."""
-        ordered = sorted(self.jobs.values(), key=lambda job: job.worker)
-        alike = [job for job in ordered
+        """Return the job and the next to have begun that take as many steps: from its own anchor, if there are any."""
+        alike = [job for job in self.jobs.values()
                  if job.steps == first.steps and job.guide is first.guide and job is not first]
         same = [job for job in alike if job.anchor is first.anchor]
         return [first, *(same or alike)[: self._chunk - 1]]

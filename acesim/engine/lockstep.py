@@ -105,18 +105,18 @@ class Lockstep:
         workers = [world.workers[row] for row in rows.tolist()]
         done = np.array([worker.steps for worker in workers])
         end_s = begin_s + world.fleet.spans_s(rows, done, steps, begin_s)
-        for worker, row, count, each in zip(workers, rows.tolist(), steps.tolist(), down, strict=True):
-            worker.model, worker.version, worker.round = each.result, world.cloud.version, world.cloud.round
-            self._cohort.start(Job(row, worker.model, worker.steps, count, worker.local, guide))
-        results, payloads = self._trained(plan, rows, np.lexsort((rows, received.here_s, begin_s, end_s)))
+        order = np.lexsort((rows, received.here_s, begin_s, end_s))
+        for place in order.tolist():  # who ends together is trained together, so that no result waits long
+            worker, row = workers[place], int(rows[place])
+            worker.model, worker.version, worker.round = down[place].result, world.cloud.version, world.cloud.round
+            self._cohort.start(Job(row, worker.model, worker.steps, int(steps[place]), worker.local, guide))
+        results, payloads = self._trained(plan, rows, order)
         encode_s = self._work_s(rows, uplink.work("encode"))
         answered = self._send("upload", rows, payloads, end_s + encode_s, 4 * plan.sketch)
         waits_s = begin_s - np.array([worker.ended_s for worker in workers])
         self._emit(rows, received, (begin_s, end_s, steps, waits_s, [each.loss for each in results]), encode_s,
                    answered)
         self._note(rows, now_s, (begin_s, end_s, steps), answered)
-        for row, count, result in zip(rows.tolist(), steps.tolist(), results, strict=True):
-            world.note_update(row, count, result, plan.sketch)
         answers = [Answer(row, payload, float(plan.weights[row]), world.cloud.version, result.batches, int(count))
                    for row, payload, result, count in zip(rows.tolist(), payloads, results, steps, strict=True)]
         return self._admitted(answered.here_s), answers
@@ -136,7 +136,9 @@ class Lockstep:
             level = None if plan.levels is None else plan.levels[row]
             payload, worker.encoder = uplink.encode(result.update, level, worker.rng, worker.encoder)
             worker.local = result.state
-            found[place] = (result, payload)
+            world.note_update(row, int(plan.local_steps[row]), result, plan.sketch)
+            # The updates of a whole fleet need not lie beside its payloads.
+            found[place] = (result._replace(update=np.empty(0, np.float32)), payload)
         pairs = [found[place] for place in range(rows.size)]
         return [result for result, _ in pairs], [payload for _, payload in pairs]
 

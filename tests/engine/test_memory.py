@@ -49,3 +49,19 @@ def test_a_knot_of_objects_is_freed_before_the_next_run():
     del simulation
     forget_peak()
     assert gone() is None
+
+
+def test_a_barrier_holds_one_copy_of_its_workers_updates():
+    """What was sent, and at most a few chunks of what was found: never both of everybody, never two rounds'."""
+    pytest.importorskip("sklearn")
+    task = {"kind": "image-classification", "model": {"hidden": [1000]}, "batch_size": 1, "steps_per_epoch": 4,
+            "partition": {"min_partition_size": 1}}
+    setup = replace(small_setup(task=task, cloud=20, edge=60), rounds=3)
+    copy = 80 * 4 * setup.task.size
+    simulation = Simulation(setup, Rows())
+    gc.collect()
+    tracemalloc.start()
+    simulation.run()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert copy < peak < 1.8 * copy
