@@ -9,6 +9,7 @@ study or the cell that holds runs of the very same world; where there is none ye
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,8 @@ def audit(source: str | Path, results: str | Path = "results", seeds: Sequence[i
         execute(todo, jobs, on_progress, runner)
     found = {folder: _finished(folder, [trial for trial in trials if trial and trial.folder == folder], seeds, plugins)
              for folder in wanted}
-    findings = [examine(claim, found[trial.folder] if trial else {}, trial.place if trial else "")
+    failed = {folder: _failed(orders) for folder, orders in wanted.items()}
+    findings = [examine(claim, found[trial.folder], trial.place, failed[trial.folder]) if trial else examine(claim, {})
                 for claim, trial in zip(file.claims.claims, trials, strict=True)]
     absent = [order for orders in wanted.values() for order in orders if finished(order) is None]
     code = code_version(plugins)
@@ -230,6 +232,12 @@ def _runs(orders: Sequence[Order]) -> Iterator[tuple[int, Run]]:
             yield order.seed, Run(record, record.metrics())
 
 
+def _failed(orders: Sequence[Order]) -> Counter[str]:
+    """Count the runs that were begun and failed, by label."""
+    pages = ((order.policy.label, read_manifest(order.folder)) for order in orders)
+    return Counter(label for label, page in pages if page is not None and page["status"] == "failed")
+
+
 def _seeds_in(folder: Path) -> list[int]:
     digits = (path.name.removeprefix("seed-") for path in folder.glob("seed-*"))
     return sorted(int(digit) for digit in digits if digit.isdecimal())
@@ -244,7 +252,9 @@ def _listed(orders: Sequence[Order]) -> str:
 
 
 def _named(order: Order) -> str:
-    return f"{order.folder.parents[1].name}/{order.policy.label}"
+    study = order.folder.parents[1]
+    cell = f" (cell {study.name[:6]})" if study.parent.name == CELLS else ""
+    return f"{order.scenario.name}{cell}/{order.policy.label}"
 
 
 def _faults(orders: Sequence[Order]) -> Iterator[str]:

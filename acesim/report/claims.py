@@ -14,6 +14,7 @@ from acesim.report.measures import FIGURES, Run, in_words, measured, resolution
 from acesim.report.verdicts import (
     INCONCLUSIVE,
     NOT_CHECKABLE,
+    NOT_RUN,
     UNDECIDED,
     VERDICTS,
     Rule,
@@ -35,16 +36,27 @@ class Finding(NamedTuple):
     place: str = ""
 
 
-def examine(claim: Claim, runs: Mapping[str, Mapping[int, Run]], place: str = "") -> Finding:
+def examine(claim: Claim, runs: Mapping[str, Mapping[int, Run]], place: str = "",
+            failed: Mapping[str, int] | None = None) -> Finding:
     """Return the finding on a claim.
 
-    runs   finished runs by label, then by seed, of the claim's scenario; those its measure needs, or fewer
+    runs    finished runs by label, then by seed, of the claim's scenario; those its measure needs, or fewer
+    failed  how many runs failed, by label: what is left of them is a selection, which decides nothing
     """
     if claim.measure is None:
         return Finding(claim, Verdict(NOT_CHECKABLE, reason=claim.uncheckable or ""))
     rule = rule_of(claim)
     verdict = judge(*measured(claim.measure, runs), rule, resolution(claim.measure, runs))
-    return Finding(claim, verdict, rule, place)
+    fallen = {label: (failed or {}).get(label, 0) for label in claim.measure.policies}
+    return Finding(claim, _selected(verdict, fallen), rule, place)
+
+
+def _selected(verdict: Verdict, failed: Mapping[str, int]) -> Verdict:
+    told = ", ".join(f"{count} of {label}" for label, count in failed.items() if count)
+    if not told:
+        return verdict
+    word = NOT_RUN if verdict.word == NOT_RUN else INCONCLUSIVE
+    return verdict._replace(word=word, needed=None, reason=f"runs failed ({told}), and what is left is a selection")
 
 
 def rule_of(claim: Claim) -> Rule:
@@ -153,7 +165,7 @@ def _seeds(verdict: Verdict) -> str:
         return NOTHING
     if verdict.word != INCONCLUSIVE or verdict.seeds < 2 or verdict.reason != UNDECIDED:
         return str(verdict.seeds)
-    return f"{verdict.seeds} (needs {verdict.needed or 'over 1,000'})"
+    return f"{verdict.seeds} (needs {verdict.needed or '>1000'})"
 
 
 def _paper(finding: Finding) -> str:

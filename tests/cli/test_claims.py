@@ -154,6 +154,7 @@ def test_a_run_that_fails_is_named_and_the_exit_code_is_1(call):
     result = call("mine.yaml", "--run", "--jobs", "1", "--quiet", code=1)
     assert "broken/fedavg, seed 0: round 3: the model is no longer finite" in result.stderr
     assert "not run" in result.stdout
+    assert "runs failed (1 of fedavg)" in " ".join(result.stdout.split())
 
 
 def test_formats_and_the_width_of_the_table(call, fake):

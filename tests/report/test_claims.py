@@ -105,4 +105,11 @@ def test_a_bound_and_the_seeds_needed_are_shown(findings):
     assert row[2].startswith("at most ")
     assert row[3] == "3 (needs 12)"
     many = kept._replace(verdict=open_._replace(needed=None))
-    assert claims_page(PAPER, [many]).blocks[0].rows[0][3] == "3 (needs over 1,000)"
+    assert claims_page(PAPER, [many]).blocks[0].rows[0][3] == "3 (needs >1000)"
+
+
+def test_what_is_left_where_runs_failed_decides_nothing(records):
+    found = examine(claim(), gather(records), failed={"ace-sync": 2, "top-k": 1}).verdict
+    assert (found.word, found.seeds) == ("inconclusive", 3)
+    assert found.reason == "runs failed (2 of ace-sync), and what is left is a selection"
+    assert examine(claim(of="gone"), gather(records), failed={"gone": 2}).verdict.word == "not run"
