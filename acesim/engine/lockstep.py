@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.engine.cohort import Cohort, Job, Result
+from acesim.engine.cohort import Cohort, Job
 from acesim.engine.ledger import Ledger, check_payload
 from acesim.engine.recorder import Recorder
 from acesim.engine.state import Progress, averages
@@ -105,20 +105,19 @@ class Lockstep:
         workers = [world.workers[row] for row in rows.tolist()]
         done = np.array([worker.steps for worker in workers])
         end_s = begin_s + world.fleet.spans_s(rows, done, steps, begin_s)
+        waits_s = begin_s - np.array([worker.ended_s for worker in workers])
         order = np.lexsort((rows, received.here_s, begin_s, end_s))
+        begun, counts = begin_s.tolist(), steps.tolist()
         for place in order.tolist():  # who ends together is trained together, so that no result waits long
             worker, row = workers[place], int(rows[place])
             worker.model, worker.version, worker.round = down[place].result, world.cloud.version, world.cloud.round
-            self._cohort.start(Job(row, worker.model, worker.steps, int(steps[place]), worker.local, guide))
-        results, payloads = self._trained(plan, rows, order)
+            self._cohort.start(Job(row, worker.model, worker.steps, counts[place], worker.local, guide))
+            worker.started_s, worker.steps = begun[place], worker.steps + counts[place]
+        losses, answers = self._trained(plan, rows, order, end_s)
         encode_s = self._work_s(rows, uplink.work("encode"))
-        answered = self._send("upload", rows, payloads, end_s + encode_s, 4 * plan.sketch)
-        waits_s = begin_s - np.array([worker.ended_s for worker in workers])
-        self._emit(rows, received, (begin_s, end_s, steps, waits_s, [each.loss for each in results]), encode_s,
-                   answered)
-        self._note(rows, now_s, (begin_s, end_s, steps), answered)
-        answers = [Answer(row, payload, float(plan.weights[row]), world.cloud.version, result.batches, int(count))
-                   for row, payload, result, count in zip(rows.tolist(), payloads, results, steps, strict=True)]
+        answered = self._send("upload", rows, [each.payload for each in answers], end_s + encode_s, 4 * plan.sketch)
+        self._emit(rows, received, (begin_s, end_s, steps, waits_s, losses), encode_s, answered)
+        self._note(rows, now_s, (end_s - begin_s, steps), answered)
         return self._admitted(answered.here_s), answers
 
     def _work_s(self, rows: Rows, work: Work) -> Seconds:
@@ -127,20 +126,23 @@ class Lockstep:
         each: Seconds = work.bytes * self._byte_s[rows] + work.flops * self._flop_s[rows]
         return work.launches * self._launch_s[rows] + entries * each
 
-    def _trained(self, plan: Plan, rows: Rows, order: Rows) -> tuple[list[Result], list[Payload]]:
-        """Fetch and encode the participants' results in the order in which they end; return both by row."""
-        world, uplink, found = self._world, self._world.policy.uplink, {}
+    def _trained(self, plan: Plan, rows: Rows, order: Rows, end_s: Seconds) -> tuple[Seconds, list[Answer]]:
+        """Fetch and encode the participants' results in the order in which they end; return losses and answers by row.
+
+        A result goes when it is encoded: the updates of a whole fleet need not lie beside its payloads.
+        """
+        world, uplink, version = self._world, self._world.policy.uplink, self._world.cloud.version
+        losses, answers = np.empty(rows.size), dict[int, Answer]()
+        numbers, ends, weights = rows.tolist(), end_s.tolist(), np.asarray(plan.weights).tolist()
         for place in order.tolist():
-            row = int(rows[place])
-            worker, result = world.workers[row], self._cohort.fetch(row)
+            row = numbers[place]
+            worker, result, count = world.workers[row], self._cohort.fetch(row), int(plan.local_steps[row])
             level = None if plan.levels is None else plan.levels[row]
             payload, worker.encoder = uplink.encode(result.update, level, worker.rng, worker.encoder)
-            worker.local = result.state
-            world.note_update(row, int(plan.local_steps[row]), result, plan.sketch)
-            # The updates of a whole fleet need not lie beside its payloads.
-            found[place] = (result._replace(update=np.empty(0, np.float32)), payload)
-        pairs = [found[place] for place in range(rows.size)]
-        return [result for result, _ in pairs], [payload for _, payload in pairs]
+            worker.local, worker.ended_s, losses[place] = result.state, ends[place], result.loss
+            world.note_update(row, count, result, plan.sketch)
+            answers[place] = Answer(row, payload, weights[row], version, result.batches, count)
+        return losses, [answers[place] for place in range(rows.size)]
 
     def _send(self, kind: str, rows: Rows, payloads: Sequence[Payload], ready_s: Seconds, control: int) -> Messages:
         """Move a message to or from each participant."""
@@ -177,13 +179,9 @@ class Lockstep:
 
     # --- what is noted -------------------------------------------------------------------------------------------
 
-    def _note(self, rows: Rows, now_s: float, trained: tuple[Seconds, Seconds, Rows], answered: Messages) -> None:
+    def _note(self, rows: Rows, now_s: float, trained: tuple[Seconds, Rows], answered: Messages) -> None:
         """Count the steps, and let the cloud learn from the uploads: bandwidths from flows, times from rounds."""
-        measured, progress, (begin_s, end_s, steps) = self._world.measured, self._progress, trained
-        for place, (row, ended_s, count) in enumerate(zip(rows.tolist(), end_s.tolist(), steps.tolist(), strict=True)):
-            worker = self._world.workers[row]
-            worker.started_s, worker.ended_s, worker.steps = float(begin_s[place]), ended_s, worker.steps + count
-        spans_s = end_s - begin_s
+        measured, progress, (spans_s, steps) = self._world.measured, self._progress, trained
         progress.steps += int(steps.sum())
         progress.slowest_s = max(progress.slowest_s, float(spans_s.max()))
         flow_s = answered.sent_s - (answered.ready_s + self._world.topology.message_startup_s)
@@ -201,7 +199,7 @@ class Lockstep:
         begin_s, end_s, steps, waits_s, losses = trained
         busy_w, count, facts = self._busy_w[rows], rows.size, {"round": self._world.cloud.round, "who": rows}
         computed = Block.of("compute", count, **facts, start_s=begin_s, end_s=end_s, steps=steps, wait_s=waits_s,
-                            loss=np.array(losses), joules=busy_w * (end_s - begin_s))
+                            loss=losses, joules=busy_w * (end_s - begin_s))
         blocks = [self._rows("download", facts, received), computed, self._rows("upload", facts, answered)]
         times_s = [received.here_s, end_s, answered.here_s]
         if encode_s.any():  # all or none: the work is declared for all alike

@@ -21,6 +21,7 @@ from acesim.scenario.errors import TraceError
 
 Seconds = NDArray[np.float64]
 Bytes = NDArray[np.float64]
+Which = NDArray[np.int64] | slice
 
 
 def binding(links: Sequence[Capacity], routes: Sequence[Route]) -> set[int]:
@@ -59,7 +60,7 @@ class Closed:
         self._total = np.array([trace.cumulative_bytes[-1] for trace in traces])
         self._turns = max(lengths).bit_length()
 
-    def time_to_move(self, rows: NDArray[np.int64], nbytes: Bytes, start_s: Seconds) -> Seconds:
+    def time_to_move(self, rows: Which, nbytes: Bytes, start_s: Seconds) -> Seconds:
         """Return when transfers over some rows have moved their bytes, all [F]."""
         total, period_s = self._total[rows], self._period_s[rows]
         period, before = self._place(rows, start_s)
@@ -71,14 +72,14 @@ class Closed:
         ends: Seconds = np.where(nbytes > 0, end_s, start_s)
         return ends
 
-    def moved_bytes(self, rows: NDArray[np.int64], start_s: Seconds, end_s: Seconds) -> Bytes:
+    def moved_bytes(self, rows: Which, start_s: Seconds, end_s: Seconds) -> Bytes:
         """Return the bytes that pass between two moments, all [F]."""
         first, before = self._place(rows, start_s)
         last, after = self._place(rows, end_s)
         moved: Bytes = (last - first) * self._total[rows] + (after - before)
         return moved
 
-    def _place(self, rows: NDArray[np.int64], time_s: Seconds) -> tuple[Bytes, Bytes]:
+    def _place(self, rows: Which, time_s: Seconds) -> tuple[Bytes, Bytes]:
         """Return (whole periods before a moment, bytes from the start of its period)."""
         period = np.floor(time_s / self._period_s[rows])
         within = time_s - period * self._period_s[rows]
@@ -86,10 +87,11 @@ class Closed:
         past = within - step * self._step_s[rows]
         return period, self._passed[self._passed_at[rows] + step] + self._rates[self._rate_at[rows] + step] * past
 
-    def _time_within(self, rows: NDArray[np.int64], nbytes: Bytes, slack: Bytes) -> Seconds:
+    def _time_within(self, rows: Which, nbytes: Bytes, slack: Bytes) -> Seconds:
         """Return when `nbytes` have passed within a period that carries them, up to the slack."""
         wanted = np.minimum(np.maximum(nbytes - slack, LEAST_BYTES), self._total[rows])
-        at, low, high = self._passed_at[rows], np.zeros_like(rows), self._length[rows].copy()
+        at, high = self._passed_at[rows], self._length[rows]
+        low = np.zeros_like(high)
         for _ in range(self._turns):  # halve: passed[low] < wanted <= passed[high]
             middle = (low + high) >> 1
             short = self._passed[at + middle] < wanted
@@ -140,7 +142,9 @@ class Lane:
         """Return when transfers over routes `rows` end that start at `start_s`, all [F]; no row twice."""
         free, end_s = self._place[rows] >= 0, np.empty(rows.size)
         if self._closed is not None and free.any():
-            place = self._place[rows[free]]
+            place: Which = self._place[rows[free]]
+            if free.sum() == len(self._routes):  # all, in order: views instead of copies
+                place = slice(None)
             end_s[free] = self._closed.time_to_move(place, nbytes[free], start_s[free])
             moved = self._closed.moved_bytes(place, start_s[free], end_s[free])
             self._moved += self.per_link(rows[free], moved)
