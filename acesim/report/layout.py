@@ -296,8 +296,8 @@ def view_page(table: pd.DataFrame, kind: str, records: Sequence[RunRecord] = ())
                 _card(records))
 
 
-ACROSS = 10
-"""Most cells of a sweep that are printed beside each other, a block a figure; more are printed below each other."""
+ACROSS = 24
+"""Most cells of a sweep that are printed in blocks, one a figure; more are printed below each other."""
 
 
 def sweep_page(table: pd.DataFrame, keys: Sequence[str], records: Sequence[RunRecord] = ()) -> Page:
@@ -312,22 +312,28 @@ def sweep_page(table: pd.DataFrame, keys: Sequence[str], records: Sequence[RunRe
     columns = {head: each for head, each in columns.items() if each[0] in table and table[each[0]].notna().any()}
     remarks = _remarks(table, keys)
     if len(table[list(keys)].drop_duplicates()) <= ACROSS:
-        return Page([_across(head, table, keys, *column) for head, column in columns.items()], remarks,
-                    _card(records))
+        blocks = [block for head, column in columns.items() for block in _across(head, table, keys, *column)]
+        return Page(blocks, remarks, _card(records))
     rows = [[*(value if isinstance(value, str) else number(value) for value in (row[key] for key in keys)),
              row["label"], *(number(row[name] * scale) for name, scale in columns.values())]
             for row in table.to_dict("records")]
     return Page([Block("Sweep", [*keys, "policy", *columns], rows)], remarks, _card(records))
 
 
-def _across(title: str, table: pd.DataFrame, keys: Sequence[str], name: str, scale: float) -> Block:
-    """Lay out one figure: a row a policy, a column a cell."""
-    places = table[list(keys)].drop_duplicates().to_dict("records")
-    heads = [", ".join(f"{_short(key)} {_value(place[key])}" for key in keys) for place in places]
-    found = {(row["label"], *(row[key] for key in keys)): row[name] * scale for row in table.to_dict("records")}
-    rows = [[label, *(number(found.get((label, *(place[key] for key in keys)), float("nan"))) for place in places)]
-            for label in table["label"].drop_duplicates()]
-    return Block(title, ["policy", *heads], rows)
+def _across(title: str, table: pd.DataFrame, keys: Sequence[str], name: str, scale: float) -> list[Block]:
+    """Lay out one figure: a row a policy, a column a value of the first key, a block for what the others are."""
+    first, *others = keys
+    heads = table[first].drop_duplicates().tolist()
+    blocks = []
+    for place in table[others].drop_duplicates().to_dict("records") if others else [{}]:
+        rows = table.loc[(table[others] == pd.Series(place)).all(axis=1)] if others else table
+        found = {(row["label"], row[first]): row[name] * scale for row in rows.to_dict("records")}
+        lines = [[label, *(number(found.get((label, value), float("nan"))) for value in heads)]
+                 for label in rows["label"].drop_duplicates()]
+        where = [f"{_short(key)} {_value(place[key])}" for key in others]
+        blocks.append(Block(", ".join([title, *where]), ["policy", *(f"{_short(first)} {_value(v)}" for v in heads)],
+                            lines))
+    return blocks
 
 
 def _short(key: str) -> str:

@@ -156,11 +156,11 @@ def test_a_grid_survives_being_written_down(grid, tmp_path):
 def test_small_grids_stand_side_by_side_and_large_ones_below_each_other(grid, fake, tmp_path):
     found = sweep(grid, jobs=1, out=tmp_path, runner=fake)
     page = sweep_page(found.table, found.keys)
-    assert page.blocks[0].title == "top-1 %"
-    assert page.blocks[0].header == ["policy", "regions 2, region_uplink Gbps 1", "regions 2, region_uplink Gbps 2",
-                                     "regions 3, region_uplink Gbps 1", "regions 3, region_uplink Gbps 2"]
+    titles = [block.title for block in page.blocks[:2]]
+    assert titles == ["top-1 %, region_uplink Gbps 1", "top-1 %, region_uplink Gbps 2"]
+    assert page.blocks[0].header == ["policy", "regions 2", "regions 3"]
     assert [row[0] for row in page.blocks[0].rows] == ["full-sync", "top-k"]
-    wide = sweep(grid, ["network.regions=1:11:lin:11"], ["full-sync"], jobs=1, out=tmp_path / "wide", runner=fake)
+    wide = sweep(grid, ["network.regions=1:25:lin:25"], ["full-sync"], jobs=1, out=tmp_path / "wide", runner=fake)
     [block] = sweep_page(wide.table, wide.keys).blocks
     assert block.header[:2] == ["network.regions", "policy"]
-    assert len(block.rows) == 11
+    assert len(block.rows) == 25
