@@ -9,9 +9,9 @@ from __future__ import annotations
 import heapq
 import importlib.util
 import math
-import resource
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -140,17 +140,14 @@ def _round(flows: Flows, built: topology.Topology, start_s: float) -> float:
     return now_s
 
 
-def peak_bytes() -> int:
-    """Return the most memory this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def memory_per_worker(workers: int) -> float:
-    """Return what flows take a worker beside the links' own traces, in bytes; in a process whose peak is still low."""
+    """Return what flows take a worker at most beside the links' own traces, in bytes."""
     built = tree(workers, 20.0)
-    before, flows = peak_bytes(), Flows(built.links)
-    closed_loop(flows, built, 4 * workers)
-    return (peak_bytes() - before) / workers
+    tracemalloc.start()
+    closed_loop(Flows(built.links), built, 4 * workers)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak / workers
 
 
 def accelerators() -> list[str]:
