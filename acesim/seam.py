@@ -364,8 +364,9 @@ class Schedule(Protocol):
     """WHO, WHEN, HOW MUCH, AT WHICH LEVEL: decides from what a server can know."""
 
     @property
-    def together(self) -> bool:
-        """Do all workers always hold the same model?  A server then remembers one copy for all of them."""
+    def copies(self) -> int | None:
+        """How many different models workers may hold between rounds: 1, all the same; None, each its own.  A server
+        remembers as many."""
 
     def init(self, view: View, rng: Generator) -> Any:
         """Return the state before the first round; `rng` is the run's stream for what `randomness` names (a purpose of
@@ -480,7 +481,7 @@ class TreePolicy:
     def __post_init__(self) -> None:
         if self.tree not in TREES:
             raise PolicyError(f"tree = {self.tree!r}: must be one of {', '.join(TREES)}")
-        if isinstance(self.local, Foreseeing) and not (self.downlink.lossless and self.schedule.together
+        if isinstance(self.local, Foreseeing) and not (self.downlink.lossless and self.schedule.copies == 1
                                                        and isinstance(self.aggregator, Guided)):
             raise PolicyError("local training that walks along the server's optimizer needs a lossless downlink, a "
                               "server that shows its optimizer, and a barrier: else a worker cannot know its state; "
@@ -493,14 +494,15 @@ class TreePolicy:
         children   of the server; 0 for a worker
         A worker holds what its local training needs and the state of its encoder.  A server holds its model, the mean
         it is summing, a region also the state of its encoder, the cloud the state of its aggregator; and what it knows
-        its children to hold: nothing extra when the downlink sends the model, one copy when all of them always hold the
-        same, else a copy a child; and what it remembers of each child's messages, where the uplink says so.
+        its children to hold: nothing extra when the downlink sends the model, else as many copies as its schedule says
+        that they may differ in, at most a copy a child; and what it remembers of each child's messages, where the
+        uplink says so.
         """
         if role == "worker":
             return self.local.memory_bytes(size) + self.uplink.memory_bytes(size)
         own = self.aggregator.memory_bytes(size) if role == "cloud" else 4 * size + self.uplink.memory_bytes(size)
         whole = self.downlink.lossless and not self.downlink.incremental
-        copies = 0 if whole else 1 if self.schedule.together else children
+        copies = 0 if whole else min(children, self.schedule.copies or children)
         remembered = children * self.uplink.receiver_bytes(size) if isinstance(self.uplink, Remembering) else 0
         return own + 4 * size * (1 + copies) + remembered
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acesim.learning.optimizers import LearningRate, Optimizer
 from acesim.scenario.errors import PolicyError
@@ -64,6 +65,10 @@ class GradientStep:
         for _ in range(steps - 1):
             total += gradient(anchor)[0]
         return total / total.dtype.type(steps), state
+
+    def walked(self, state: State) -> NDArray[np.float64]:
+        """Return 0: all batches are taken at the anchor."""
+        return np.zeros(())
 
     def memory_bytes(self, size: int) -> int:
         """Weights and gradient, float32."""

@@ -14,7 +14,7 @@ from acesim.compressors import CachedFeedback, Dense, ErrorFeedback, Grouped, La
 from acesim.learning.ahead import LastStep, LookAhead
 from acesim.learning.local import GradientStep
 from acesim.scenario.errors import PolicyError
-from acesim.schedules import AceSchedule, Attention, Budgets, Clusters, Intervals
+from acesim.schedules import AceSchedule, Attention, Budgets, Clusters, Intervals, Turns
 from acesim.seam import Compressor, LocalTraining, ModelInfo, TreePolicy
 
 DOWNLINKS = ("dense", "8-bit", "4-bit", "2-bit", "lattice")
@@ -27,8 +27,8 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: flo
              curvature: bool = False, top_p: float = 0.0, knapsack: bool = True, operator: str = "nearest",
              coding: str = "levels", offset: float = 0.4, error_feedback: bool = True, gamma: float = 1.0,
              cache: float = 0.0, rest_every: int = 1, rest_share: float = 0.5, clusters: int = 4,
-             recluster_every: int = 50, sketch: int = 0, latency_power: float = 0.0, h_min: int = 1, h_max: int = 1,
-             ahead: str = "server", down: str = "dense", down_c: float = 16.0, warm_up: int = 2,
+             recluster_every: int = 50, sketch: int = 0, latency_power: float = 0.0, turns: int = 1, h_min: int = 1,
+             h_max: int = 1, ahead: str = "server", down: str = "dense", down_c: float = 16.0, warm_up: int = 2,
              tree: str = "regions") -> TreePolicy:
     """ACE-Sync: learned importance, budgets from measured bandwidth, a knapsack of groups x levels, residuals, regions.
 
@@ -56,6 +56,8 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: flo
     recluster_every      rounds between clusterings
     sketch               numbers that workers report of their update's direction for the clustering; 0: none
     latency_power        lambda of min(1, median round time / own)^lambda in the weights  [8]; 0: latency does not count
+    turns                h cohorts take turns, each worker with h batches at the model it was sent: as many gradients a
+                         step at an h-th of the messages, and of the speed where computing is what takes time
     h_min, h_max         bounds of the local steps between messages, by drift  [9]; equal: fixed
     ahead                where the later steps' gradients are taken: along a copy of the "server"'s optimizer, or
                          along the "last-step" that the model took (needs no dense downlink, knows no drift)
@@ -71,7 +73,7 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: flo
         Budgets(4 * info.nominal_size, c_min, c_max, beta, c, deadline_s), Attention(info.groups, alpha=alpha),
         attention,
         top_p, warm_up, clustering, Intervals(h_min, h_max), latency_power, curvature, rest_every, rest_share, careful,
-        down_c if down == "lattice" else None)
+        down_c if down == "lattice" else None, Turns(turns))
     if coding == "lattice":
         _demand(cache == 0 and knapsack and top_p == 0, "coding = 'lattice'",
                 "goes with cache = 0, top_p = 0 and knapsack = true: it has no levels to choose from")
@@ -81,6 +83,8 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: flo
         _demand(knapsack or top_p == 0, f"top_p = {top_p}", "needs the knapsack")
         inner = Grouped(sizes, nominal_size=info.nominal_size, nominal_block=info.nominal_block,
                         choice="knapsack" if knapsack else "uniform", rounding=operator)
+    _demand(turns == 1 or h_max == 1, f"turns = {turns}, h_max = {h_max}",
+            "cannot both exceed 1: a turn's batches are taken at one model")
     local = _local(h_min, h_max, ahead)
     rule, rate = info.optimizer.rule, info.optimizer.learning_rate(info.total_steps)
     server = Outer(rule, rate) if h_max == 1 else Replay(rule, rate)
@@ -137,6 +141,8 @@ PAPER = preset("ACE-Sync by its letter: c up to 64, a tenth in full precision, c
                c_max=64.0, top_p=0.1, cache=0.5, h_max=4)
 PLUS = preset("Beyond the paper: an entropy-coded lattice up and down, at a twelfth of the bytes for everybody.",
               c=12.0, coding="lattice", down="lattice", down_c=12.0)
+TURNS = preset("Fewest bytes: four cohorts take turns, an entropy-coded lattice up and down; slow where computing is.",
+               c=8.0, coding="lattice", down="lattice", down_c=8.0, turns=4)
 NO_ATTENTION = preset("Without the predictor: every group is as important as any other.", attention=False)
 NO_KNAPSACK = preset("Without the knapsack: one level for all groups, at equal bytes.", knapsack=False)
 NO_ERROR_FEEDBACK = preset("Without residuals: what is not sent is lost.", error_feedback=False)

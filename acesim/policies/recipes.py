@@ -113,13 +113,16 @@ def local_only(info: ModelInfo, inner_learning_rate: float = 0.01) -> TreePolicy
                       Fixed(local_steps=info.steps_per_epoch, sync_parent=False))
 
 
-def uniform_quantised(info: ModelInfo, bits: int = 4) -> TreePolicy:
+def uniform_quantised(info: ModelInfo, bits: int = 4, down_bits: int | None = None) -> TreePolicy:
     """Every gradient at the same few bits an entry, with error feedback: the strong static answer.
 
-    bits   1 (scaled sign), 2, 4 or 8
+    bits        1 (scaled sign), 2, 4 or 8
+    down_bits   of the differences between models on the way down, likewise; null: the model whole
     """
-    uplink = ErrorFeedback(Uniform(bits, tuple(group.size for group in info.groups), info.nominal_block))
-    return TreePolicy(GradientStep(), uplink, server_rule(info), Dense(), Fixed())
+    sizes = tuple(group.size for group in info.groups)
+    uplink = ErrorFeedback(Uniform(bits, sizes, info.nominal_block))
+    downlink = Dense() if down_bits is None else Uniform(down_bits, sizes, info.nominal_block)
+    return TreePolicy(GradientStep(), uplink, server_rule(info), downlink, Fixed())
 
 
 def given_bytes(info: ModelInfo, megabytes_up: float | None = None, megabytes_down: float | None = None,
@@ -142,6 +145,7 @@ RECIPES: dict[str, Recipe] = {
     "accordion": accordion,
     "ace-sync": ace_sync,
     "ace-sync-plus": ace.PLUS,
+    "ace-sync-plus/turns": ace.TURNS,
     "ace-sync/adaptive-interval": ace.ADAPTIVE_INTERVAL,
     "ace-sync/cache": ace.CACHE,
     "ace-sync/flat": ace.FLAT,

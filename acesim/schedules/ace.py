@@ -18,6 +18,7 @@ from acesim.schedules.attention import Attention, AttentionState, contribution, 
 from acesim.schedules.budgets import Budgets, edge_median
 from acesim.schedules.clusters import Clusters, ClusterState
 from acesim.schedules.intervals import Intervals, IntervalState, resting
+from acesim.schedules.turns import Cohorts, Turns
 from acesim.schedules.weights import trusted
 from acesim.seam import Budget, Generator, Plan, Vector, View
 
@@ -26,13 +27,15 @@ HISTORY = 20  # rounds of measured bandwidth that a careful deadline looks back 
 
 
 class AceState(NamedTuple):
-    """States of the parts; last_magnitude: mean |g| by group of the round before; history: bandwidths [rounds, W]."""
+    """States of the parts; last_magnitude: mean |g| by group of the round before; history: bandwidths [rounds, W];
+    cohorts: whose turn comes when, None while all take part."""
 
     attention: AttentionState
     last_magnitude: Floats | None
     clusters: ClusterState | None
     intervals: IntervalState
     history: tuple[Floats, ...]
+    cohorts: Cohorts | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class AceSchedule:
     rest_every      r: the `rest_share` of groups least important are sent every r-th round only; 1: all in every round
     careful         quantile of the last bandwidths that a deadline is reckoned with; None: their mean
     down_factor     compression factor of the downlink, for a downlink that takes budgets; None: its own level
+    turns           cohorts that take turns, see `turns`
     """
 
     budgets: Budgets
@@ -66,7 +70,7 @@ class AceSchedule:
     rest_share: float = 0.5
     careful: float | None = None
     down_factor: float | None = None
-    together: bool = True
+    turns: Turns = field(default_factory=Turns)
     randomness: str = "clustering"
 
     def __post_init__(self) -> None:
@@ -86,7 +90,12 @@ class AceSchedule:
     def init(self, view: View, rng: Generator) -> AceState:
         """Return the state before the first round."""
         clusters = self.clusters.init(rng) if self.clusters else None
-        return AceState(self.attention.init(), None, clusters, self.intervals.init(view.tier.size), ())
+        return AceState(self.attention.init(), None, clusters, self.intervals.init(view.tier.size), (), None)
+
+    @property
+    def copies(self) -> int | None:
+        """Each cohort holds the model of its own last turn."""
+        return self.turns.count
 
     def enrolled(self, tier: NDArray[np.str_]) -> NDArray[np.bool_]:
         """Everybody takes part."""
@@ -97,7 +106,7 @@ class AceSchedule:
         state, report = self._learn(view, state)
         state, labels = self._cluster(view, state)
         state = state._replace(intervals=self.intervals.advance(view, labels, state.intervals))
-        groups, workers = len(self.attention.groups), view.tier.size
+        groups = len(self.attention.groups)
         importance = self._importance(view, state)
         if self.careful is not None:
             state = state._replace(history=(*state.history, view.bandwidth_bytes_per_s)[-HISTORY:])
@@ -105,7 +114,9 @@ class AceSchedule:
             report = report | {"local_steps": float(state.intervals.steps.mean())}
         budgets, region_budgets = self._budgets(view, labels, state)
         down = None if self.down_factor is None else self._down(view, groups)
-        plan = Plan(participants=np.arange(workers), local_steps=state.intervals.steps,
+        state = state._replace(cohorts=self._dealt(view, budgets, state.cohorts))
+        rows, steps = self.turns.next(view, state.cohorts)
+        plan = Plan(participants=rows, local_steps=steps * state.intervals.steps,
                     weights=trusted(view, self.latency_power),
                     levels=[Budget(each, importance, self.keep) for each in budgets],
                     region_levels=[Budget(each, importance, self.keep) for each in region_budgets],
@@ -156,6 +167,12 @@ class AceSchedule:
             expected = np.minimum(bandwidth, np.quantile(np.stack(state.history), self.careful, axis=0))
         return (self.budgets.nbytes(bandwidth, reference, whole, expected),
                 self.budgets.nbytes(view.region_bandwidth_bytes_per_s, reference, whole))
+
+    def _dealt(self, view: View, budgets: list[float], cohorts: Cohorts | None) -> Cohorts | None:
+        """Deal the workers to cohorts once the warm-up has measured them; until then all take part."""
+        if cohorts is not None or self.turns.count == 1 or view.round < max(1, self.warm_up):
+            return cohorts
+        return self.turns.dealt(view, np.array(budgets))
 
     def _down(self, view: View, groups: int) -> Budget:
         factor = 1.0 if view.round < self.warm_up else self.down_factor or 1.0

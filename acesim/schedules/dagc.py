@@ -189,7 +189,7 @@ class DataAware:
     mean: float
     mode: str = "paper"
     local_steps: int = 1
-    together: bool = True
+    copies: int | None = 1
 
     def __post_init__(self) -> None:
         if self.what not in ("ratio", "threshold"):

@@ -49,9 +49,9 @@ class Fixed:
             raise PolicyError(f"weights = {self.weights}: must be one of {', '.join(WEIGHTS)}")
 
     @property
-    def together(self) -> bool:
+    def copies(self) -> int | None:
         """Everybody holds the same model only if everybody takes part and is waited for."""
-        return self.fraction == 1 and self.quorum == 1
+        return 1 if self.fraction == 1 and self.quorum == 1 else None
 
     def init(self, view: View, rng: Generator) -> int:
         """Return the key of this run's draws."""

@@ -12,7 +12,7 @@ def test_everybody_takes_part_by_default():
     np.testing.assert_array_equal(plan.participants, range(5))
     np.testing.assert_array_equal(plan.local_steps, [3] * 5)
     np.testing.assert_array_equal(plan.weights, [10, 11, 12, 13, 14])
-    assert schedule.together
+    assert schedule.copies == 1
 
 
 def test_a_fraction_is_drawn_without_replacement_and_repeats():
@@ -23,7 +23,7 @@ def test_a_fraction_is_drawn_without_replacement_and_repeats():
     assert all((np.diff(rows) > 0).all() for rows in drawn)
     np.testing.assert_array_equal(drawn[7], schedule.plan(view(20, round=7), state)[0].participants)
     assert np.unique(np.concatenate(drawn)).size == 20
-    assert not schedule.together
+    assert schedule.copies is None
 
 
 def test_a_fraction_always_leaves_somebody():
