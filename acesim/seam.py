@@ -290,7 +290,8 @@ class View:
     time_s                    simulated time
     bandwidth_bytes_per_s     [W] measured uplink bandwidth: mean over this worker's finished flows, exponentially
                               weighted; NaN before the first
-    region_bandwidth_bytes_per_s  [R] the same for region servers
+    down_bandwidth_bytes_per_s    [W] the same of finished flows to the worker
+    region_bandwidth_bytes_per_s  [R] uplink bandwidth of region servers
     latency_s                 [W] measured one-way latency (connection set-up tells it)
     compute_s                 [W] measured time of a local step; NaN before the first
     round_time_s              [W] from sending the model to receiving the answer; NaN before the first
@@ -310,6 +311,7 @@ class View:
     progress: float
     time_s: float
     bandwidth_bytes_per_s: NDArray[np.float64]
+    down_bandwidth_bytes_per_s: NDArray[np.float64]
     region_bandwidth_bytes_per_s: NDArray[np.float64]
     latency_s: NDArray[np.float64]
     compute_s: NDArray[np.float64]

@@ -26,6 +26,7 @@ def view(workers, *, round=0, regions=1, cloud=1, **known):
     unknown = np.full(workers, np.nan)
     tier = np.array(["cloud"] * cloud + ["edge"] * (workers - cloud))
     facts = {"round": round, "progress": 0.0, "time_s": 0.0, "bandwidth_bytes_per_s": unknown,
+             "down_bandwidth_bytes_per_s": unknown,
              "region_bandwidth_bytes_per_s": np.full(regions, np.nan), "latency_s": np.zeros(workers),
              "compute_s": unknown, "round_time_s": unknown, "examples": np.arange(10, 10 + workers), "tier": tier,
              "region": np.zeros(workers, np.int64), "participation": np.ones(workers),
@@ -111,10 +112,11 @@ def language(files, **changes):
 
 
 def small_scenario(*, task=None, cloud=2, edge=4, epochs=2, stop=None, network=None, nominal=None,
-                   compute=None, policies=("full-sync",)):
-    """Return a scenario of a few workers and a few rounds; sections as in YAML, `compute` of the edge workers."""
+                   compute=None, access=None, policies=("full-sync",)):
+    """Return a scenario of a few workers and a few rounds; sections as in YAML, `compute` and
+    `access` of the edge workers."""
     groups_ = [{"name": "cloud", "count": cloud, "device": "a100", "access": {"kind": "datacenter"}},
-               {"name": "edge", "count": edge, "device": "n100", "access": EDGE,
+               {"name": "edge", "count": edge, "device": "n100", "access": access or EDGE,
                 "compute": compute or {}}]
     return Scenario.model_validate({
         "name": "small", "seeds": [0], "stop": {"epochs": epochs} | (stop or {}), "task": task or QUADRATIC,

@@ -117,7 +117,7 @@ class Lockstep:
         encode_s = self._work_s(rows, uplink.work("encode"))
         answered = self._send("upload", rows, [each.payload for each in answers], end_s + encode_s, 4 * plan.sketch)
         self._emit(rows, received, (begin_s, end_s, steps, waits_s, losses), encode_s, answered)
-        self._note(rows, now_s, (end_s - begin_s, steps), answered)
+        self._note(rows, now_s, received, (end_s - begin_s, steps), answered)
         return self._admitted(answered.here_s), answers
 
     def _work_s(self, rows: Rows, work: Work) -> Seconds:
@@ -179,19 +179,26 @@ class Lockstep:
 
     # --- what is noted -------------------------------------------------------------------------------------------
 
-    def _note(self, rows: Rows, now_s: float, trained: tuple[Seconds, Rows], answered: Messages) -> None:
-        """Count the steps, and let the cloud learn from the uploads: bandwidths from flows, times from rounds."""
+    def _note(self, rows: Rows, now_s: float, received: Messages, trained: tuple[Seconds, Rows],
+              answered: Messages) -> None:
+        """Count the steps, and let the cloud learn: bandwidths from flows, times from rounds."""
         measured, progress, (spans_s, steps) = self._world.measured, self._progress, trained
         progress.steps += int(steps.sum())
         progress.slowest_s = max(progress.slowest_s, float(spans_s.max()))
-        flow_s = answered.sent_s - (answered.ready_s + self._world.topology.message_startup_s)
-        rate = np.divide(answered.nbytes, flow_s, out=np.full(rows.size, np.nan), where=flow_s > 0)
-        for known, new in ((measured.bandwidth_bytes_per_s, rate), (measured.compute_s, spans_s / steps),
+        for known, new in ((measured.down_bandwidth_bytes_per_s, self._rates(received)),
+                           (measured.bandwidth_bytes_per_s, self._rates(answered)),
+                           (measured.compute_s, spans_s / steps),
                            (measured.round_time_s, answered.here_s - now_s)):
             known[rows] = averages(known[rows], new)
         measured.asked[rows] += 1
         measured.answered[rows] += 1
         measured.heard[rows] = self._world.cloud.round
+
+    def _rates(self, sent: Messages) -> Seconds:
+        """Return the bytes a second of each message's flow [n]; NaN where it took no time."""
+        flow_s = sent.sent_s - (sent.ready_s + self._world.topology.message_startup_s)
+        rates: Seconds = np.divide(sent.nbytes, flow_s, out=np.full(sent.nbytes.size, np.nan), where=flow_s > 0)
+        return rates
 
     def _emit(self, rows: Rows, received: Messages, trained: tuple[Any, ...], encode_s: Seconds,
               answered: Messages) -> None:

@@ -322,6 +322,7 @@ class Simulation:
         work_s = self._work_s(receiver, decoding, calls(message.payload))
         if self.world.is_worker(receiver):
             worker = self.world.workers[receiver]
+            self._measure(message)
             worker.model, worker.version = message.received, message.version
             worker.ticket = self._then(now_s + work_s, "compute", receiver) or worker.ticket
             return
@@ -338,10 +339,13 @@ class Simulation:
         return self.agenda.at(time_s, action, *arguments)
 
     def _measure(self, message: Message) -> None:
-        """Let the cloud learn from an upload: bandwidth from its flow, time from its round."""
+        """Let the cloud learn from a message: bandwidth from its flow, and from an upload the time of its round."""
         measured, sender, span_s = self.world.measured, message.sender, message.sent_s - message.flow_start_s
         rate = message.flow_bytes / span_s if span_s > 0 else float("nan")
-        if self.world.is_worker(sender):
+        if message.kind == "down":
+            known = measured.down_bandwidth_bytes_per_s
+            known[message.receiver] = average(known[message.receiver], rate)
+        elif self.world.is_worker(sender):
             measured.bandwidth_bytes_per_s[sender] = average(measured.bandwidth_bytes_per_s[sender], rate)
             taken_s = self.agenda.now_s - self.world.workers[sender].asked_s
             measured.round_time_s[sender] = average(measured.round_time_s[sender], taken_s)

@@ -118,6 +118,7 @@ class Measured:
     """What the cloud has measured of its workers [W] and regions [R]; NaN before the first time."""
 
     bandwidth_bytes_per_s: NDArray[np.float64]
+    down_bandwidth_bytes_per_s: NDArray[np.float64]
     region_bandwidth_bytes_per_s: NDArray[np.float64]
     compute_s: NDArray[np.float64]
     round_time_s: NDArray[np.float64]
@@ -133,8 +134,8 @@ class Measured:
         def unknown(rows: int) -> NDArray[np.float64]:
             return np.full(rows, np.nan)
         heard, asked, answered = np.zeros((3, workers), dtype=np.int64)
-        return Measured(unknown(workers), unknown(regions), unknown(workers), unknown(workers), unknown(workers),
-                        heard, asked, answered)
+        return Measured(unknown(workers), unknown(workers), unknown(regions), unknown(workers), unknown(workers),
+                        unknown(workers), heard, asked, answered)
 
 
 def needed(quorum: float, awaited: int) -> int:

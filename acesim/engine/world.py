@@ -101,6 +101,7 @@ class World:
         measured = self.measured
         return View(round=max(self.cloud.round, 0), progress=progress, time_s=now_s,
                     bandwidth_bytes_per_s=measured.bandwidth_bytes_per_s.copy(),
+                    down_bandwidth_bytes_per_s=measured.down_bandwidth_bytes_per_s.copy(),
                     region_bandwidth_bytes_per_s=measured.region_bandwidth_bytes_per_s.copy(),
                     latency_s=np.asarray(self.topology.up_latency_s), compute_s=measured.compute_s.copy(),
                     round_time_s=measured.round_time_s.copy(), examples=self.examples, tier=self.tier,

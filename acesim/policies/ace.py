@@ -14,7 +14,7 @@ from acesim.compressors import CachedFeedback, Dense, ErrorFeedback, Grouped, La
 from acesim.learning.ahead import LastStep, LookAhead
 from acesim.learning.local import GradientStep
 from acesim.scenario.errors import PolicyError
-from acesim.schedules import AceSchedule, Attention, Budgets, Clusters, Intervals, Turns
+from acesim.schedules import AceSchedule, Attention, Budgets, Clusters, Intervals, Pace, Turns
 from acesim.seam import Compressor, LocalTraining, ModelInfo, TreePolicy
 
 DOWNLINKS = ("dense", "8-bit", "4-bit", "2-bit", "lattice")
@@ -23,18 +23,20 @@ AHEAD = ("server", "last-step")
 
 
 def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: float = 1.0, c: float | None = None,
-             deadline_s: float | None = None, careful: float | None = None, alpha: float = 0.5, attention: bool = True,
-             curvature: bool = False, top_p: float = 0.0, knapsack: bool = True, operator: str = "nearest",
-             coding: str = "levels", offset: float = 0.4, error_feedback: bool = True, gamma: float = 1.0,
-             cache: float = 0.0, rest_every: int = 1, rest_share: float = 0.5, clusters: int = 4,
-             recluster_every: int = 50, sketch: int = 0, latency_power: float = 0.0, turns: int = 1, h_min: int = 1,
-             h_max: int = 1, ahead: str = "server", down: str = "dense", down_c: float = 16.0, warm_up: int = 2,
-             tree: str = "regions") -> TreePolicy:
+             deadline_s: float | None = None, pace: float | None = None, careful: float | None = None,
+             alpha: float = 0.5, attention: bool = True, curvature: bool = False, top_p: float = 0.0,
+             knapsack: bool = True, operator: str = "nearest", coding: str = "levels", offset: float = 0.4,
+             error_feedback: bool = True, gamma: float = 1.0, cache: float = 0.0, rest_every: int = 1,
+             rest_share: float = 0.5, clusters: int = 4, recluster_every: int = 50, sketch: int = 0,
+             latency_power: float = 0.0, turns: int = 1, h_min: int = 1, h_max: int = 1, ahead: str = "server",
+             down: str = "dense", down_c: float = 16.0, warm_up: int = 2, tree: str = "regions") -> TreePolicy:
     """ACE-Sync: learned importance, budgets from measured bandwidth, a knapsack of groups x levels, residuals, regions.
 
     c_min, c_max, beta   of c_k(t) = c_min + (c_max - c_min) exp(-beta B_k / B_ref)  [5]
     c                    one compression factor for all, whatever their links; null: [5]
     deadline_s           a round's transfer may take no longer
+    pace                 share of a round's slowest computation that messages may add to it: who is slower sends more
+                         coarsely (c_max at most), then all receive so, then h grows to h_max; null: no matter
     careful              quantile of its last 20 bandwidths that a worker's deadline is reckoned with; null: the mean
     alpha                share of the temporal branch of the importance  [3]
     attention            False: every group is as important as any other (ablation)
@@ -73,7 +75,8 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: flo
         Budgets(4 * info.nominal_size, c_min, c_max, beta, c, deadline_s), Attention(info.groups, alpha=alpha),
         attention,
         top_p, warm_up, clustering, Intervals(h_min, h_max), latency_power, curvature, rest_every, rest_share, careful,
-        down_c if down == "lattice" else None, Turns(turns))
+        down_c if down == "lattice" else None, Turns(turns),
+        None if pace is None else Pace(pace))
     if coding == "lattice":
         _demand(cache == 0 and knapsack and top_p == 0, "coding = 'lattice'",
                 "goes with cache = 0, top_p = 0 and knapsack = true: it has no levels to choose from")
@@ -85,7 +88,9 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: flo
                         choice="knapsack" if knapsack else "uniform", rounding=operator)
     _demand(turns == 1 or h_max == 1, f"turns = {turns}, h_max = {h_max}",
             "cannot both exceed 1: a turn's batches are taken at one model")
-    local = _local(h_min, h_max, ahead)
+    _demand(pace is None or turns == 1, f"pace = {pace}, turns = {turns}",
+            "exclude each other: who waits for a turn is slow")
+    local = _local(h_min, h_max, ahead, pace is not None)
     rule, rate = info.optimizer.rule, info.optimizer.learning_rate(info.total_steps)
     server = Outer(rule, rate) if h_max == 1 else Replay(rule, rate)
     uplink = _corrected(inner, error_feedback, gamma, cache)
@@ -104,14 +109,14 @@ def _corrected(inner: Any, error_feedback: bool, gamma: float, cache: float) -> 
     return CachedFeedback(inner, cache, gamma) if cache else ErrorFeedback(inner, gamma)
 
 
-def _local(h_min: int, h_max: int, ahead: str) -> LocalTraining:
+def _local(h_min: int, h_max: int, ahead: str, paced: bool) -> LocalTraining:
     _demand(ahead in AHEAD, f"ahead = {ahead!r}", f"must be one of {', '.join(AHEAD)}")
     if h_max == 1:
         return GradientStep()
     if ahead == "server":
         return LookAhead()
-    _demand(h_min == h_max, f"h_min = {h_min}, h_max = {h_max}",
-            "must be equal with ahead = 'last-step', which knows no drift")
+    _demand(h_min == h_max or paced, f"h_min = {h_min}, h_max = {h_max}",
+            "must be equal with ahead = 'last-step', which knows no drift, unless there is a pace")
     return LastStep()
 
 
@@ -139,10 +144,10 @@ def preset(what: str, **changed: Any) -> Callable[..., TreePolicy]:
 
 PAPER = preset("ACE-Sync by its letter: c up to 64, a tenth in full precision, cached values, intervals by drift.",
                c_max=64.0, top_p=0.1, cache=0.5, h_max=4)
-PLUS = preset("Beyond the paper: an entropy-coded lattice up and down, at a twelfth of the bytes for everybody.",
-              c=12.0, coding="lattice", down="lattice", down_c=12.0)
+PLUS = preset("Beyond the paper: an entropy-coded lattice up and down, coarser where a link would hold up the round.",
+              c=11.0, c_max=32.0, pace=0.15, coding="lattice", down="lattice", down_c=11.0)
 TURNS = preset("Fewest bytes: four cohorts take turns, an entropy-coded lattice up and down; slow where computing is.",
-               c=8.0, coding="lattice", down="lattice", down_c=8.0, turns=4)
+               c=12.0, coding="lattice", down="lattice", down_c=12.0, turns=4)
 NO_ATTENTION = preset("Without the predictor: every group is as important as any other.", attention=False)
 NO_KNAPSACK = preset("Without the knapsack: one level for all groups, at equal bytes.", knapsack=False)
 NO_ERROR_FEEDBACK = preset("Without residuals: what is not sent is lost.", error_feedback=False)

@@ -8,8 +8,9 @@ from acesim.schedules.clusters import Clusters
 from acesim.schedules.dagc import DataAware
 from acesim.schedules.fixed import Fixed
 from acesim.schedules.intervals import Intervals
+from acesim.schedules.pace import Pace
 from acesim.schedules.phased import Accordion, WarmUp
 from acesim.schedules.turns import Turns
 
 __all__ = ["Accordion", "AceSchedule", "AceState", "Asynchronous", "Attention", "AttentionState", "Budgets",
-           "Clusters", "DataAware", "Fixed", "Intervals", "Turns", "WarmUp"]
+           "Clusters", "DataAware", "Fixed", "Intervals", "Pace", "Turns", "WarmUp"]

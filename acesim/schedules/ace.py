@@ -18,6 +18,7 @@ from acesim.schedules.attention import Attention, AttentionState, contribution, 
 from acesim.schedules.budgets import Budgets, edge_median
 from acesim.schedules.clusters import Clusters, ClusterState
 from acesim.schedules.intervals import Intervals, IntervalState, resting
+from acesim.schedules.pace import Pace
 from acesim.schedules.turns import Cohorts, Turns
 from acesim.schedules.weights import trusted
 from acesim.seam import Budget, Generator, Plan, Vector, View
@@ -55,6 +56,7 @@ class AceSchedule:
     careful         quantile of the last bandwidths that a deadline is reckoned with; None: their mean
     down_factor     compression factor of the downlink, for a downlink that takes budgets; None: its own level
     turns           cohorts that take turns, see `turns`
+    pace            how much messages may add to a round's computing, see `pace`; None: no matter
     """
 
     budgets: Budgets
@@ -71,6 +73,7 @@ class AceSchedule:
     careful: float | None = None
     down_factor: float | None = None
     turns: Turns = field(default_factory=Turns)
+    pace: Pace | None = None
     randomness: str = "clustering"
 
     def __post_init__(self) -> None:
@@ -105,18 +108,21 @@ class AceSchedule:
         """Return the plan of the next round."""
         state, report = self._learn(view, state)
         state, labels = self._cluster(view, state)
-        state = state._replace(intervals=self.intervals.advance(view, labels, state.intervals))
         groups = len(self.attention.groups)
         importance = self._importance(view, state)
         if self.careful is not None:
             state = state._replace(history=(*state.history, view.bandwidth_bytes_per_s)[-HISTORY:])
-        if self.intervals.most > 1:
-            report = report | {"local_steps": float(state.intervals.steps.mean())}
         budgets, region_budgets = self._budgets(view, labels, state)
         down = None if self.down_factor is None else self._down(view, groups)
-        state = state._replace(cohorts=self._dealt(view, budgets, state.cohorts))
-        rows, steps = self.turns.next(view, state.cohorts)
-        plan = Plan(participants=rows, local_steps=steps * state.intervals.steps,
+        if self.pace is None:
+            intervals = self.intervals.advance(view, labels, state.intervals)
+        else:
+            intervals, budgets, down = self._paced(self.pace, view, state.intervals, budgets, down)
+        if self.intervals.most > 1:
+            report = report | {"local_steps": float(intervals.steps.mean())}
+        state = state._replace(intervals=intervals, cohorts=self._dealt(view, budgets, state.cohorts))
+        rows, batches = self.turns.next(view, state.cohorts)
+        plan = Plan(participants=rows, local_steps=batches * intervals.steps,
                     weights=trusted(view, self.latency_power),
                     levels=[Budget(each, importance, self.keep) for each in budgets],
                     region_levels=[Budget(each, importance, self.keep) for each in region_budgets],
@@ -173,6 +179,18 @@ class AceSchedule:
         if cohorts is not None or self.turns.count == 1 or view.round < max(1, self.warm_up):
             return cohorts
         return self.turns.dealt(view, np.array(budgets))
+
+    def _paced(self, pace: Pace, view: View, intervals: IntervalState, budgets: list[float],
+               down: Budget | None) -> tuple[IntervalState, list[float], Budget | None]:
+        """Return intervals, budgets and downlink with which the round keeps the pace; the warm-up keeps none."""
+        if view.round < self.warm_up:
+            return intervals._replace(steps=np.full(view.tier.size, self.intervals.least)), budgets, down
+        fewest, whole = self.budgets.dense_bytes / self.budgets.c_max, float(self.budgets.dense_bytes)
+        bounds = (whole, whole) if down is None else (min(fewest, down.nbytes), down.nbytes)
+        found = pace.paced(view, range(self.intervals.least, self.intervals.most + 1), (fewest, np.array(budgets)),
+                           bounds)
+        intervals = intervals._replace(steps=np.full(view.tier.size, found.steps))
+        return intervals, found.up.tolist(), None if down is None else down._replace(nbytes=found.down)
 
     def _down(self, view: View, groups: int) -> Budget:
         factor = 1.0 if view.round < self.warm_up else self.down_factor or 1.0

@@ -20,6 +20,7 @@ from acesim.schedules import (
     DataAware,
     Fixed,
     Intervals,
+    Pace,
     Turns,
     WarmUp,
 )
@@ -37,6 +38,8 @@ SCHEDULES = [
     AceSchedule(Budgets(4 * P), Attention(GROUPS), clusters=Clusters(2, 2, sketch=3),
                 intervals=Intervals(1, 4, watch=2), latency_power=1.0, curvature=True, rest_every=2, down_factor=8.0),
     AceSchedule(Budgets(4 * P, factor=8.0), Attention(GROUPS), warm_up=1, turns=Turns(3)),
+    AceSchedule(Budgets(4 * P, factor=8.0), Attention(GROUPS), intervals=Intervals(1, 3), down_factor=8.0,
+                pace=Pace(0.1)),
     DataAware("ratio", 0.1), DataAware("ratio", 0.7, "waterfill", 3), DataAware("threshold", 0.01),
     WarmUp(levels=(0.5, 0.1), rounds=2), Accordion(gentle=0.5, harsh=0.1), Accordion(window=3),
     Asynchronous(), Asynchronous(learning_rate=LearningRate("linear", 0.5, 2, 9), resync_every=2),
@@ -53,6 +56,7 @@ def views(rounds):
         rate = rng.lognormal(14, 1, W)
         rate[number % W] = np.nan
         yield view(W, cloud=2, regions=R, round=number, bandwidth_bytes_per_s=rate, progress=number / rounds,
+                   down_bandwidth_bytes_per_s=rng.lognormal(14, 1, W),
                    region_bandwidth_bytes_per_s=rng.lognormal(16, 1, R), compute_s=rng.random(W) + 0.1,
                    round_time_s=rng.random(W) + 1, drift=rng.random(W), time_s=3.0 * number,
                    update=rng.standard_normal(P).astype(np.float32), step=rng.standard_normal(P).astype(np.float32),

@@ -49,7 +49,7 @@ def test_turns_and_local_steps_exclude_each_other():
 
 def test_a_server_remembers_a_copy_for_every_cohort():
     info = small_setup().info
-    alone, turns = (build("ace-sync-plus", info, {"turns": count}) for count in (1, 4))
+    alone, turns = (build("ace-sync-plus", info, {"turns": count, "pace": None}) for count in (1, 4))
     assert turns.memory_bytes("cloud", 1000, 80) - alone.memory_bytes("cloud", 1000, 80) == 4 * 1000 * 3
     assert turns.memory_bytes("cloud", 1000, 2) - alone.memory_bytes("cloud", 1000, 2) == 4 * 1000
 
@@ -57,7 +57,7 @@ def test_a_server_remembers_a_copy_for_every_cohort():
 @pytest.mark.parametrize("policy", ["ace-sync", "ace-sync-plus"])
 def test_two_turns_take_the_samples_of_one_round_at_half_the_messages(policy):
     def played(turns):
-        return play(small_setup(policy, {"turns": turns, "warm_up": 1}, cloud=2, edge=4, epochs=3))
+        return play(small_setup(policy, {"turns": turns, "warm_up": 1, "pace": None}, cloud=2, edge=4, epochs=3))
     whole, halves = played(1), played(2)
     done = [sum(row.steps for row in each.events if row.kind == "compute") for each in (whole, halves)]
     assert done == [6 * 18, 6 * 18]
