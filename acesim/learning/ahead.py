@@ -51,7 +51,7 @@ class LookAhead:
         for step in range(steps):
             if inner is not None and self.guide is not None:
                 rate = self.guide.learning_rate(self.guide.steps + step) * steps ** -self.power
-                place, inner = self.guide.rule.step(place, slope, rate, inner)
+                place, inner = self.guide.rule.step(place, slope, rate, inner, in_place=step > 0)
             if step + 1 < steps:
                 slope = gradient(place)[0]
                 total += slope

@@ -141,13 +141,13 @@ class LocalSteps:
         done, *arrays = state
         kept = arrays if self.keep_state else [np.zeros_like(part) for part in arrays]
         inner, place = self.optimizer.restore(tuple(kept)), anchor
-        for _ in range(steps):
+        for step in range(steps):
             slope = gradient(place)[0]
-            place = np.broadcast_to(place, slope.shape)
+            place = np.broadcast_to(place, slope.shape) if step == 0 else place
             if self.proximal:
                 slope = slope + self.proximal * (place - anchor)
-            rates = np.array([self.learning_rate(step) for step in done])
-            place, inner = self.optimizer.step(place, slope, rates, inner)
+            rates = np.array([self.learning_rate(count) for count in done])
+            place, inner = self.optimizer.step(place, slope, rates, inner, in_place=step > 0)
             done = done + 1
         return np.subtract(anchor, place, out=place), (done, *inner)
 

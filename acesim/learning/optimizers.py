@@ -1,9 +1,9 @@
 """Optimizers as pure rules: AdamW and SGD as PyTorch defines them, and the learning rate over time.
 
 Each rule is a frozen dataclass with `init(size)`, which returns the state, and `step(parameters, gradient,
-learning_rate, state)`, which returns the next parameters and state.  Nothing is changed in place.  All of it
-works on one vector [P] and on stacks [C, P], a row a worker, each with its own step count and, where wanted,
-its own learning rate.
+learning_rate, state)`, which returns the next parameters and state.  Nothing is changed, unless `in_place` is
+asked for.  All of it works on one vector [P] and on stacks [C, P], a row a worker, each with its own step count
+and, where wanted, its own learning rate.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ class Optimizer(Protocol):
         """Return the state for `size` parameters: a NamedTuple of arrays, `steps` first."""
 
     def step(self, parameters: Array, gradient: Array, learning_rate: float | Array,
-             state: Any) -> tuple[Array, Any]:
-        """Return (the next parameters, state); parameters are [P] or [C, P], and so is the state."""
+             state: Any, in_place: bool = False) -> tuple[Array, Any]:
+        """Return (the next parameters, state); parameters are [P] or [C, P], and so is the state.
+
+        in_place   parameters and state are the caller's alone, who has no more use for them: they are overwritten
+        """
 
     def restore(self, arrays: tuple[Array, ...]) -> Any:
         """Turn a plain tuple of arrays back into a state."""
@@ -115,12 +118,14 @@ class AdamW:
         return AdamWState(np.zeros((), np.int64), np.zeros(size, dtype), np.zeros(size, dtype), peak)
 
     def step(self, parameters: Array, gradient: Array, learning_rate: float | Array,
-             state: AdamWState) -> tuple[Array, AdamWState]:
+             state: AdamWState, in_place: bool = False) -> tuple[Array, AdamWState]:
         """Return (the next parameters, state)."""
         gradient = clipped(gradient, self.clip_norm)
-        # One allocation large enough for large pages: mapping small ones would cost twice the arithmetic.
-        after, mean, square = np.empty((3, *parameters.shape), parameters.dtype)
-        peak = state.peak.copy()
+        if in_place:
+            after, mean, square, peak = parameters, state.mean, state.square, state.peak
+        else:  # one allocation large enough for large pages: mapping small ones would cost twice the arithmetic
+            after, mean, square = np.empty((3, *parameters.shape), parameters.dtype)
+            peak = state.peak.copy()
         arrays = [parameters, gradient, state.mean, state.square, after, mean, square]
         scratch = np.empty(min(BLOCK, parameters.shape[-1]), parameters.dtype)
         for block in blocks(learning_rate, state.steps, arrays + [peak] * self.amsgrad):
@@ -193,24 +198,29 @@ class SGD:
         return SGDState(np.zeros((), np.int64), np.zeros(size if self.momentum else 0, dtype))
 
     def step(self, parameters: Array, gradient: Array, learning_rate: float | Array,
-             state: SGDState) -> tuple[Array, SGDState]:
+             state: SGDState, in_place: bool = False) -> tuple[Array, SGDState]:
         """Return (the next parameters, state)."""
-        velocity = np.empty_like(state.velocity)
         gradient = clipped(gradient, self.clip_norm)
-        if self.weight_decay:
-            gradient = gradient + self.weight_decay * parameters
-        if self.momentum:
-            first = (np.asarray(state.steps) == 0)[..., None]
-            share = np.where(first, 1, 1 - self.dampening).astype(parameters.dtype)
-            np.multiply(state.velocity, self.momentum, out=velocity)
-            velocity += share * gradient
-            gradient = gradient + self.momentum * velocity if self.nesterov else velocity
-        after: Array = np.empty(gradient.shape, parameters.dtype)
-        scratch = np.empty(min(BLOCK, gradient.shape[-1]), parameters.dtype)
-        for block in blocks(learning_rate, state.steps, [parameters, gradient, after]):
-            x, slope, result = block.parts
-            np.subtract(x, np.multiply(slope, block.rate, out=scratch[:x.size]), out=result)
+        after: Array = parameters if in_place else np.empty(parameters.shape, parameters.dtype)
+        velocity = state.velocity if in_place else np.empty_like(state.velocity)
+        arrays = [parameters, gradient, after, *[state.velocity, velocity] * bool(self.momentum)]
+        scratch = np.empty((2, min(BLOCK, parameters.shape[-1])), parameters.dtype)
+        for block in blocks(learning_rate, state.steps, arrays):
+            self._update(block, *scratch[:, :block.parts[0].size])
         return after, SGDState(state.steps + 1, velocity)
+
+    def _update(self, block: Block, scratch: Array, slope: Array) -> None:
+        """Update one block, in passes over memory that stays in cache."""
+        x, g, after, *velocities = block.parts
+        if self.weight_decay:
+            g = np.add(g, np.multiply(x, self.weight_decay, out=slope), out=slope)
+        if velocities:
+            before, velocity = velocities
+            np.multiply(g, 1 - self.dampening if block.steps else 1, out=scratch)
+            np.multiply(before, self.momentum, out=velocity)
+            velocity += scratch
+            g = np.add(g, np.multiply(velocity, self.momentum, out=scratch), out=scratch) if self.nesterov else velocity
+        np.subtract(x, np.multiply(g, block.rate, out=scratch), out=after)
 
     def restore(self, arrays: tuple[Array, ...]) -> SGDState:
         """Turn a plain tuple of arrays back into a state."""

@@ -115,7 +115,7 @@ class Transformer(FlatModel):
             kept.append((first, attended, second, bent))
         final = layers.norm(x, p, "ln_f", work)
         logits = work("logits", (self.vocabulary, chunk, batch * length))
-        np.matmul(p[self._head], final.y.swapaxes(1, 2), out=logits.swapaxes(0, 1))
+        np.matmul(p[self._head], layers.turned(final.y, work), out=logits.swapaxes(0, 1))
         return Tape(tuple(kept), final, logits)
 
     def _backward(self, tape: Tape, tokens: Array, p: Views, g: Views) -> None:
@@ -140,10 +140,11 @@ class Transformer(FlatModel):
         places[:, length:] = 0
         np.add.reduce(dx.reshape(chunk, batch, length, -1), axis=1, out=places[:, :length])
         one_hot = self._work("one_hot", (self.vocabulary, chunk, batch * length))
-        one_hot[...] = 0
-        one_hot[tokens.reshape(chunk, -1), np.arange(chunk)[:, None], np.arange(batch * length)] = 1
+        ones = tokens.reshape(chunk, -1), np.arange(chunk)[:, None], np.arange(batch * length)
+        one_hot[ones] = 1
         symbols = g["wte.weight"]
         if self.spec.tied:
             symbols += np.matmul(one_hot.swapaxes(0, 1), dx, out=self._work("symbols", symbols.shape))
         else:
             np.matmul(one_hot.swapaxes(0, 1), dx, out=symbols)
+        one_hot[ones] = 0
