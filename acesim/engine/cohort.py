@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.learning.flat import together
 from acesim.learning.local import stack, unstack
 from acesim.seam import Foreseeing, Guide, LocalTraining, Vector, Walking
-
-CHUNK = 8  # gradients of about eight workers stay in cache: see benchmarks/
 
 
 class Job(NamedTuple):
@@ -46,11 +45,11 @@ class Cohort:
 
     task    gives batches and gradients (acesim.learning.tasks)
     local   the policy's local training
-    chunk   workers evaluated together; 1 is the reference backend
+    chunk   workers evaluated together; 1 is the reference backend; None: as many as is fast
     """
 
-    def __init__(self, task: Any, local: LocalTraining, chunk: int = CHUNK) -> None:
-        self._task, self._local, self._chunk = task, local, chunk
+    def __init__(self, task: Any, local: LocalTraining, chunk: int | None = None) -> None:
+        self._task, self._local, self._chunk = task, local, chunk or together(task.size)
         self._foreseeing = local if isinstance(local, Foreseeing) else None  # asked once: protocols answer slowly
         self._walked = local.walked if isinstance(local, Walking) else None
         self.jobs: dict[int, Job] = {}

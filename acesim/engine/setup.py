@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from acesim.engine.cohort import CHUNK
 from acesim.fleet.fleet import Fleet
 from acesim.network.tcp import Tcp
 from acesim.network.topology import Topology
@@ -38,7 +37,7 @@ class Setup:
     topology, fleet   in which world
     stop           when it ends (acesim.scenario.schema.Stop)
     seed           of all randomness
-    chunk          workers whose gradients are taken together; changes nothing but speed
+    chunk          workers whose gradients are taken together; changes nothing but speed; None: as many as is fast
     one_by_one     play every message as an event of its own, even where nothing could come between (see Lockstep)
     rounds         end after so many rounds of the cloud, whatever `stop` says; None: no such limit
     tcp            how bytes are moved; None: as a fluid
@@ -53,7 +52,7 @@ class Setup:
     fleet: Fleet
     stop: Stop
     seed: int
-    chunk: int = CHUNK
+    chunk: int | None = None
     rounds: int | None = None
     tcp: Tcp | None = None
     timeout_s: float | None = None

@@ -18,11 +18,20 @@ from acesim.learning import layers
 from acesim.learning.layers import Array, Views, Workspace
 from acesim.seam import Generator, Group, Shapes, Vector
 
-CHUNK = 8
-"""Workers whose gradients are computed together: more leave the cache, fewer pay numpy's cost per call."""
+CHUNK, SMALL, FEW = 8, 1 << 16, 64
+"""Workers whose gradients are computed together, parameters of a small model, predictions of a small batch."""
 
 SLICE = 1024
 """Predictions that are scored together."""
+
+
+def together(size: int, predictions: int = 1) -> int:
+    """Return how many workers are computed together: more leave the cache, fewer pay numpy's cost per call.
+
+    size          P
+    predictions   of a worker's batch
+    """
+    return 2 * CHUNK if size <= SMALL and predictions <= FEW else CHUNK
 
 
 class Tensor(NamedTuple):
@@ -136,9 +145,9 @@ class FlatModel(ABC):
         if out.shape != stacked.shape or out.dtype != dtype or out.strides[1] != out.itemsize:
             wanted = f"{dtype} {stacked.shape} with contiguous rows"
             raise ValueError(f"out = {out.dtype} {out.shape}: must be {wanted}")
-        losses = np.empty(rows)
-        for start in range(0, rows, CHUNK):
-            part = slice(start, start + CHUNK)
+        losses, step = np.empty(rows), together(self.size, math.prod(targets.shape[1:]))
+        for start in range(0, rows, step):
+            part = slice(start, start + step)
             p = self.views(stacked[part])
             tape = self._forward(p, inputs[part])
             losses[part] = layers.cross_entropy(tape.logits, targets[part].reshape(tape.logits.shape[1:]))

@@ -26,6 +26,10 @@ Array = NDArray[Any]
 Views = dict[str, Array]
 
 
+FEW, SMALL, TINY = 32, 1_000_000, 1200
+"""Rows that are few, multiplications of a small product, and entries of a tiny result: see `linear`."""
+
+
 class Workspace:
     """Buffers that are made once for each name and shape, and used again by every later call.
 
@@ -52,16 +56,6 @@ class Workspace:
         self.dtype, self._buffers = dtype, {}
 
 
-def slow_as_it_stands(rows: int, into: int, out: int) -> bool:
-    """Say whether x W^T is faster with x turned first: few rows, a small product, yet no tiny result.
-
-    OpenBLAS has kernels for products of up to a million multiplications, but where both factors are read along their
-    rows only if the result has no more than 1200 entries (measured with AVX-512: turning saves up to half of the
-    product's time; with AVX2, which has no such kernels, it costs 2 %).
-    """
-    return rows <= 64 and rows * into * out <= 1_000_000 and (into <= out or rows * out > 1200)
-
-
 def turned(x: Array, work: Workspace) -> Array:
     """Return the matrices of x transposed, and laid out so."""
     out = work("turned", (*x.shape[:-2], x.shape[-1], x.shape[-2]))
@@ -70,12 +64,23 @@ def turned(x: Array, work: Workspace) -> Array:
 
 
 def linear(x: Array, p: Views, name: str, work: Workspace) -> Array:
-    """y = x W^T (+ b), W [out, in]."""
+    """y = x W^T (+ b), W [out, in].
+
+    OpenBLAS has kernels for small products, but with both factors read along their rows only for tiny results; and it
+    is slow at large products of few rows.  Measured with AVX-512, turning x saves up to half of the former's time, and
+    y^T = W x^T a third of the latter's; with AVX2 both cost or gain a few per cent.
+    """
     weight = p[name + ".weight"]
-    out = work(name, (*x.shape[:2], weight.shape[1]))
-    if slow_as_it_stands(x.shape[1], x.shape[2], out.shape[2]):
-        x = turned(x, work).swapaxes(1, 2)
-    np.matmul(x, weight.swapaxes(1, 2), out=out)
+    (chunk, rows, into), width = x.shape, weight.shape[1]
+    out = work(name, (chunk, rows, width))
+    small = rows * into * width <= SMALL
+    if rows <= FEW and not small:
+        upright = work(name + ".upright", (chunk, width, rows))
+        out[...] = np.matmul(weight, x.swapaxes(1, 2), out=upright).swapaxes(1, 2)
+    else:
+        if rows <= 2 * FEW and small and (into <= width or rows * width > TINY):
+            x = turned(x, work).swapaxes(1, 2)
+        np.matmul(x, weight.swapaxes(1, 2), out=out)
     if name + ".bias" in p:
         out += p[name + ".bias"][:, None]
     return out
