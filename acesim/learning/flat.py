@@ -168,8 +168,8 @@ class FlatModel(ABC):
             part = slice(start, start + step)
             logits = self._forward(p, inputs[None, part]).logits[:, 0]
             aim = targets[part].reshape(-1)
-            right[part] = (np.argmax(logits, axis=0) == aim).reshape(targets[part].shape)
-            chosen = logits[aim, np.arange(aim.size)]
-            largest, total = layers.softmax(logits)
+            chosen, largest = logits[aim, np.arange(aim.size)], np.maximum.reduce(logits, axis=0)
+            right[part] = layers.foremost(logits, largest, aim, chosen).reshape(targets[part].shape)
+            _, total = layers.softmax(logits, largest)
             nats[part] = (np.log(total) + largest - chosen).reshape(targets[part].shape)
         return nats, right

@@ -142,12 +142,25 @@ def norm_backward(kept: Normed, dy: Array, p: Views, g: Views, name: str, work: 
     return dy
 
 
-def softmax(scores: Array) -> tuple[Array, Array]:
-    """exp(scores - max) over the first axis, in place; returns (largest, sum) and leaves out the division."""
-    largest = np.maximum.reduce(scores, axis=0)
+def softmax(scores: Array, largest: Array | None = None) -> tuple[Array, Array]:
+    """exp(scores - max) over the first axis, in place; returns (max, sum) and leaves out the division.
+
+    largest   the max, where it is known
+    """
+    largest = np.maximum.reduce(scores, axis=0) if largest is None else largest
     scores -= largest
     np.exp(scores, out=scores)
     return largest, np.add.reduce(scores, axis=0)
+
+
+def foremost(logits: Array, largest: Array, aim: Array, chosen: Array) -> Array:
+    """Say of each column of logits [V, N] whether entry `aim` is the first of its largest; chosen: that entry.
+
+    numpy's argmax over a first axis takes longer than all else that scoring does, and only ties need it.
+    """
+    if np.count_nonzero(logits == largest) == largest.size:
+        return np.asarray(chosen == largest)
+    return np.asarray(np.argmax(logits, axis=0) == aim)
 
 
 def cross_entropy(logits: Array, targets: Array) -> Array:

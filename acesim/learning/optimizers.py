@@ -65,7 +65,7 @@ def blocks(learning_rate: float | Array, steps: Array, arrays: Sequence[Array]) 
 
 def entries(arrays: Sequence[Array]) -> int:
     """Return how many entries of a vector make a block."""
-    return min(BLOCK // (len({id(array) for array in arrays}) + 1), arrays[0].shape[-1])
+    return int(min(BLOCK // (len({id(array) for array in arrays}) + 1), arrays[0].shape[-1]))
 
 
 def clipped(gradient: Array, norm: float | None) -> Array:

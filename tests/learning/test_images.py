@@ -101,7 +101,7 @@ def test_pooling_by_hand():
 def test_a_worker_does_not_depend_on_who_shares_its_chunk(spec, shape, dtype):
     model = Classifier(spec, shape, CLASSES, dtype)
     for batch in (1, 3, 32):
-        parameters, inputs, targets = sample(model, CHUNK + 3, batch)
+        parameters, inputs, targets = sample(model, 2 * CHUNK + 3, batch)
         losses, gradients = model.gradient(parameters, inputs, targets)
         for members in ([4], [4, 0], [10, 4, 2], [1, 2, 3, 9, 4, 7]):
             row = members.index(4)

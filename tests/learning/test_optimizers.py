@@ -86,6 +86,24 @@ def test_nothing_is_changed_in_place(rule):
     assert not np.shares_memory(after, place)
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_steps_in_place_are_the_same_steps(rule):
+    rng = np.random.default_rng(1)
+    size = 70_001  # more than a block
+    pure = own = rng.standard_normal((2, size), dtype=np.float32)
+    state = mine = rule.restore(stack([rule.init(size), rule.init(size)]))
+    for step in range(3):
+        slope = rng.standard_normal((2, size), dtype=np.float32)
+        kept = slope.copy()
+        pure, state = rule.step(pure, slope, np.array([0.1, 0.2]), state)
+        before = own
+        own, mine = rule.step(own, slope, np.array([0.1, 0.2]), mine, in_place=step > 0)
+        assert step == 0 or own is before
+        assert np.array_equal(slope, kept)
+        assert np.array_equal(own, pure)
+        assert all(np.array_equal(ours, theirs) for ours, theirs in zip(mine, state, strict=True))
+
+
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_a_row_of_a_stack_is_a_worker_of_its_own(rule, monkeypatch):
     monkeypatch.setattr(optimizers, "BLOCK", 16)

@@ -87,7 +87,7 @@ def test_single_entries_agree_with_finite_differences(transformer_spec):
 def test_a_worker_does_not_depend_on_who_shares_its_chunk(transformer_spec, kind, dtype):
     model = Transformer(transformer_spec(**kind), dtype)
     for batch, length in ((1, None), (3, 5)):
-        parameters, tokens, targets = sample(model, CHUNK + 3, batch, length)
+        parameters, tokens, targets = sample(model, 2 * CHUNK + 3, batch, length)
         losses, gradients = model.gradient(parameters, tokens, targets)
         for members in ([4], [4, 0], [10, 4, 2], [1, 2, 3, 9, 4, 7]):
             row = members.index(4)
