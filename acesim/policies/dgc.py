@@ -49,6 +49,8 @@ def dgc(info: ModelInfo, ratio: float = 0.001, momentum: float = 0.9, masking: b
     if both:
         uplink = Split(shapes, MomentumCorrection(Dense(), momentum, False, nesterov), uplink)
     if clip_norm is not None:
+        if not clip_norm > 0:
+            raise PolicyError(f"clip_norm = {clip_norm!r}: must be above 0, or null")
         uplink = Clipped(uplink, clip_norm / len(info.tier) ** 0.5)
     schedule = WarmUp(levels=densities(ratio, warm_up, warm_up_epochs), rounds=info.steps_per_epoch)
     server = Outer(SGD(clip_norm=info.optimizer.rule.clip_norm), info.optimizer.learning_rate(info.total_steps))

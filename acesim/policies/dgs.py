@@ -108,4 +108,6 @@ def _paced(info: ModelInfo, peak: float, resync_every: int | None = None) -> Asy
 
 
 def _answers(info: ModelInfo, secondary: float | None, index: str) -> CompressorBase:
+    if secondary is not None and not 0 < secondary <= 1:
+        raise PolicyError(f"secondary = {secondary!r}: must be a number in (0, 1], or null")
     return Changes(index) if secondary is None else LayerTopK(secondary, layers(info), index)

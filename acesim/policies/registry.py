@@ -40,18 +40,41 @@ def build(name: str, info: ModelInfo, parameters: Mapping[str, Any], plugins: Se
     for key in parameters:
         if key not in knobs(known[name]):
             raise PolicyError(f"{name}.{key}: {unknown_rule(key, knobs(known[name]), 'parameter')}")
+    odd = "; ".join(_mistyped(known[name], parameters))
     try:
-        return known[name](info, **parameters)
+        policy = known[name](info, **parameters)
     except PolicyError as error:
         raise PolicyError(f"{name}: {error}") from error
     except (TypeError, ValueError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in parameters.items())
-        raise PolicyError(f"{name}({given}): {error}") from error
+        raise PolicyError(f"{name}: {odd}" if odd else f"{name}({given}): {error}") from error
+    if odd:  # the recipe's own word on a value is the better one, so it comes first
+        raise PolicyError(f"{name}: {odd}")
+    return policy
 
 
 def knobs(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe's parameters and their defaults (inspect.Parameter.empty where one must be given)."""
     return {name: each.default for name, each in list(inspect.signature(recipe).parameters.items())[1:]}
+
+
+KINDS = {"bool": (bool, "true or false"), "int": (int, "a whole number"), "float": ((int, float), "a number"),
+         "str": (str, "text"), "None": (type(None), "null")}
+"""What the annotations of a recipe's parameters take, and how that is said."""
+
+
+def _mistyped(recipe: Recipe, parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Name every value that is not of the kind its parameter is annotated with; other annotations are not looked at."""
+    takes = inspect.signature(recipe).parameters
+    for name, value in parameters.items():
+        annotation = takes[name].annotation
+        kinds = [kind.strip() for kind in getattr(annotation, "__name__", str(annotation)).split("|")]
+        if set(kinds) <= set(KINDS) and not any(_is(value, kind) for kind in kinds):
+            yield f"{name} = {value!r}: must be {' or '.join(KINDS[kind][1] for kind in kinds)}"
+
+
+def _is(value: Any, kind: str) -> bool:
+    return isinstance(value, KINDS[kind][0]) and (kind == "bool" or not isinstance(value, bool))
 
 
 def unknown_rule(name: str, known: Mapping[str, Any], what: str = "policy") -> str:

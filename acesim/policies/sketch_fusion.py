@@ -45,6 +45,8 @@ def sketch_fusion(info: ModelInfo, rows: int = 3, ratio: float = 0.2, recover: f
     """
     if momentum_at not in MOMENTA:
         raise PolicyError(f"momentum_at = {momentum_at!r}: must be one of {', '.join(MOMENTA)}")
+    if not 0 < recover <= 1:
+        raise PolicyError(f"recover = {recover!r}: must be a number in (0, 1], for example 0.05")
     sketch = CountSketch(rows, ratio, hashing=hashing, blocks=blocks)
     uplink = in_chunks(info, sketch, fused, startup_s, s_per_byte)
     at_worker = momentum_at == "worker"

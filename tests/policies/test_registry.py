@@ -122,3 +122,26 @@ def test_the_learning_rate_of_a_recipe_is_the_scenarios():
     assert [round(rate(step), 4) for step in (0, 1, 2, 7, 12)] == [0.05, 0.1, 0.1, 0.05, 0.0]
     with pytest.raises(PolicyError, match="learning rate = 0: must be positive"):
         small_setup().info.optimizer.learning_rate(12, peak=0)
+
+
+@pytest.mark.parametrize(("name", "parameters", "says"), [
+    ("dgc-async", {"masking": "maybe"}, "dgc-async: masking = 'maybe': must be true or false"),
+    ("dgc", {"masking": 1}, "dgc: masking = 1: must be true or false"),
+    ("dgs", {"momentum": "big"}, "dgs: momentum = 'big': must be a number"),
+    ("asgd", {"momentum": False}, "asgd: momentum = False: must be a number"),
+    ("dgs", {"resync_every": "often"}, "dgs: resync_every = 'often': must be a whole number of versions"),
+    ("dgs", {"secondary": [1]}, "dgs: secondary = [1]: must be a number or null"),
+    ("dgs", {"secondary": 0}, "dgs: secondary = 0: must be a number in (0, 1], or null"),
+    ("dgc", {"clip_norm": -1}, "dgc: clip_norm = -1: must be above 0, or null"),
+    ("sketch-fusion", {"recover": 0}, "sketch-fusion: recover = 0: must be a number in (0, 1]"),
+    ("ace-sync/paper", {"knapsack": "no"}, "ace-sync/paper: knapsack = 'no': must be true or false"),
+])
+def test_a_value_of_the_wrong_kind_is_named_as_it_was_written(name, parameters, says):
+    with pytest.raises(PolicyError) as caught:
+        build(name, small_setup().info, parameters)
+    assert str(caught.value).startswith(says)
+
+
+def test_annotations_that_are_no_plain_kinds_are_not_looked_at(plugin):
+    plugin.write_text(PLUGIN.replace("strength=2", "strength: list[int] = ()"), encoding="utf-8")
+    assert build("mine", small_setup().info, {"strength": "any"}, [plugin])
