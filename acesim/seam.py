@@ -10,7 +10,7 @@ V vocabulary, C workers in one chunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -52,6 +52,10 @@ class Wire(NamedTuple):
     def total(self) -> int:
         """All bytes of the payload."""
         return self.values + self.indices + self.scales
+
+    def plus(self, other: Wire) -> Wire:
+        """Return the bytes of both, kind by kind."""
+        return Wire(self.values + other.values, self.indices + other.indices, self.scales + other.scales)
 
 
 class Chunk(NamedTuple):
@@ -99,6 +103,19 @@ class Work(NamedTuple):
     launches: float = 0.0
 
 
+class Variant(NamedTuple):
+    """What an update says for one variant of the model.
+
+    number   of the variant
+    weight   of those who follow it, not yet normalised
+    apart    [p] their mean of the entries that differ between variants, less the update's; None: it is the update's
+    """
+
+    number: int
+    weight: float
+    apart: Vector | None = None
+
+
 class Update(NamedTuple):
     """One message in a server's inbox.
 
@@ -106,6 +123,7 @@ class Update(NamedTuple):
     weight    of the sender in the mean, not yet normalised
     version   of the model the sender started from
     steps     local steps behind it; the weighted mean of them where a region has summed
+    variants  whom it speaks for; () where all follow the one model
     """
 
     sender: int
@@ -113,6 +131,7 @@ class Update(NamedTuple):
     weight: float
     version: int
     steps: float = 1.0
+    variants: tuple[Variant, ...] = ()
 
 
 class Guide(NamedTuple):
@@ -281,6 +300,25 @@ class Guided(Protocol):
         """Return it."""
 
 
+@runtime_checkable
+class Varying(Protocol):
+    """An aggregator that keeps variants of the model, which differ in some entries: beside what an `Aggregator` has."""
+
+    @property
+    def entries(self) -> NDArray[np.int64]:
+        """Which entries of the proxy differ [p], ascending."""
+
+    @property
+    def most(self) -> int:
+        """How many variants there can be; their numbers begin at 0."""
+
+    def apart(self, size: int) -> int:
+        """Return how many of `size` parameters differ."""
+
+    def models(self, state: Any) -> Mapping[int, Vector]:
+        """Return the variants there are [P], by number; who follows another is given the model itself."""
+
+
 @dataclass(frozen=True)
 class View:
     """What a server can really know when it plans a round; the traces themselves are never in it.
@@ -345,6 +383,8 @@ class Plan:
     nbytes          bytes of control that ride on each downlink message (budgets, importance)
     report          named figures for the event rows, for example {"rank_correlation": .9}
     sketch          numbers (of 4 bytes) of a sketch of its update's direction that each participant sends with it
+    variants        [W] number of the variant of the model that each worker follows, where the aggregator keeps some
+                    (`Varying`); None: there is one model
     """
 
     participants: NDArray[np.int64]
@@ -359,6 +399,7 @@ class Plan:
     nbytes: int = 0
     report: dict[str, float] = field(default_factory=dict)
     sketch: int = 0
+    variants: NDArray[np.int64] | None = None
 
 
 @runtime_checkable
@@ -381,13 +422,16 @@ class Schedule(Protocol):
         """Return the plan of the next round."""
 
 
+KINDS = ("embedding", "attention", "mlp", "norm", "head", "other")
+
+
 @dataclass(frozen=True)
 class Group:
     """A block of consecutive parameters that is treated as one by grouped policies.
 
     name      of the tensor, with the block's number where a tensor is cut
     start, stop  its entries in the flat vector
-    kind      "embedding", "attention", "mlp", "norm", "head" or "other"
+    kind      one of KINDS
     depth     0 (input) .. 1 (output)
     fan_in    entries that feed one output
     """
@@ -435,6 +479,7 @@ class ModelInfo:
     steps_per_epoch          local steps of an epoch
     optimizer                the server's rule, from the scenario (see acesim.learning.optimizers)
     paces                    [W] of the workers, () where they are not known
+    sketched                 shapes and groups are a stand-in: the model's own are known only when its data is read
     """
 
     shapes: Shapes
@@ -448,6 +493,7 @@ class ModelInfo:
     steps_per_epoch: int
     optimizer: Any
     paces: tuple[Pace, ...] = ()
+    sketched: bool = False
 
     @property
     def size(self) -> int:
@@ -488,6 +534,10 @@ class TreePolicy:
             raise PolicyError("local training that walks along the server's optimizer needs a lossless downlink, a "
                               "server that shows its optimizer, and a barrier: else a worker cannot know its state; "
                               "take down: dense, or ahead: last-step")
+        if isinstance(self.aggregator, Varying) and self.tree == "regions" and not self.downlink.lossless:
+            raise PolicyError("variants of the model go through regions by a lossless downlink only: a region hands a "
+                              "lossy difference on as it came, and it has come for one of them; take down: dense, or "
+                              "tree: star")
 
     def memory_bytes(self, role: str, size: int, children: int) -> int:
         """Return what the policy holds for a model of `size` parameters, activations apart.
@@ -498,7 +548,8 @@ class TreePolicy:
         it is summing, a region also the state of its encoder, the cloud the state of its aggregator; and what it knows
         its children to hold: nothing extra when the downlink sends the model, else as many copies as its schedule says
         that they may differ in, at most a copy a child; and what it remembers of each child's messages, where the
-        uplink says so.
+        uplink says so.  A region whose children follow variants of the model has the entries that differ, and their
+        mean, once for each but one.
         """
         if role == "worker":
             return self.local.memory_bytes(size) + self.uplink.memory_bytes(size)
@@ -506,6 +557,8 @@ class TreePolicy:
         whole = self.downlink.lossless and not self.downlink.incremental
         copies = 0 if whole else min(children, self.schedule.copies or children)
         remembered = children * self.uplink.receiver_bytes(size) if isinstance(self.uplink, Remembering) else 0
+        if role == "region" and isinstance(self.aggregator, Varying):
+            own += 8 * self.aggregator.apart(size) * max(0, min(self.aggregator.most, children) - 1)
         return own + 4 * size * (1 + copies) + remembered
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg.blas import saxpy
 
 from acesim.seam import Compressor, Update, Vector
@@ -20,6 +21,32 @@ def weighted_mean(inbox: Sequence[Update], compressor: Compressor, size: int) ->
     if compressor.linear:
         return compressor.decode(mean_body(inbox), size)
     return _mean((compressor.decode(update.payload.body, size) for update in inbox), inbox, size)
+
+
+def means_by_variant(inbox: Sequence[Update], compressor: Compressor, size: int,
+                     entries: NDArray[np.int64]) -> tuple[Vector, dict[int, tuple[float, Vector]]]:
+    """Return the mean of an inbox [P], and by number (weight, mean [P]) of what is said for each variant.
+
+    entries   [p] where variants differ: elsewhere a variant's mean is that of the updates that speak for it
+    Every update is decoded once; with a single variant both means are the same, bit for bit.
+    """
+    totals: dict[int, float] = {}
+    for update in inbox:
+        for each in update.variants:
+            totals[each.number] = totals.get(each.number, 0) + each.weight
+    total = sum(update.weight for update in inbox)
+    mean: Vector = np.zeros(size, np.float32)
+    own = {number: np.zeros(size, np.float32) for number in sorted(totals)}
+    for update in inbox:
+        vector = compressor.decode(update.payload.body, size)
+        mean = saxpy(vector, mean, a=update.weight / total)
+        for number, weight, apart in update.variants:
+            said = vector
+            if apart is not None:
+                said = vector.copy()
+                said[entries] += apart
+            own[number] = saxpy(said, own[number], a=weight / totals[number])
+    return mean, {number: (totals[number], vector) for number, vector in own.items()}
 
 
 def mean_body(inbox: Sequence[Update]) -> Vector:

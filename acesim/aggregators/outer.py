@@ -40,7 +40,11 @@ class Outer:
     def step(self, model: Vector, inbox: Sequence[Update], compressor: Compressor,
              state: OuterState) -> tuple[Vector, OuterState]:
         """Return (the next model, state)."""
-        mean = weighted_mean(inbox, compressor, model.size)
+        return self.follow(model, weighted_mean(inbox, compressor, model.size), inbox, state)
+
+    def follow(self, model: Vector, mean: Vector, inbox: Sequence[Update],
+               state: OuterState) -> tuple[Vector, OuterState]:
+        """Return (the next model, state) for a mean update [P] of this inbox."""
         rate = self.learning_rate(state.steps)
         model, inner = self.optimizer.step(model, mean, rate, state.optimizer)
         return model, OuterState(inner, state.steps + 1, mean)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from acesim.aggregators.mean import weighted_mean
 from acesim.aggregators.outer import Outer, OuterState
-from acesim.seam import Compressor, Update, Vector
+from acesim.seam import Update, Vector
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,9 @@ class Replay(Outer):
 
     power: float = 0.5
 
-    def step(self, model: Vector, inbox: Sequence[Update], compressor: Compressor,
-             state: OuterState) -> tuple[Vector, OuterState]:
-        """Return (the next model, state)."""
-        mean = weighted_mean(inbox, compressor, model.size)
+    def follow(self, model: Vector, mean: Vector, inbox: Sequence[Update],
+               state: OuterState) -> tuple[Vector, OuterState]:
+        """Return (the next model, state) for a mean update [P] of this inbox."""
         count, inner = steps_behind(inbox), state.optimizer
         for each in range(count):
             rate = self.learning_rate(state.steps + each) * count ** -self.power

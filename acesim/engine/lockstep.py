@@ -19,11 +19,12 @@ from acesim.engine.cohort import Cohort, Job
 from acesim.engine.ledger import Ledger, check_payload
 from acesim.engine.recorder import Recorder
 from acesim.engine.state import Progress, averages
+from acesim.engine.variants import speaks
 from acesim.engine.world import World
 from acesim.network.jitter import Jitter
 from acesim.network.lanes import Lane
 from acesim.records.rows import Block
-from acesim.seam import Compressor, Guide, Payload, Plan, Vector, Wire, Work
+from acesim.seam import Compressor, Guide, Payload, Plan, Variant, Vector, Wire, Work
 
 Seconds = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -46,6 +47,7 @@ class Answer(NamedTuple):
     version: int
     batches: int
     steps: float = 1.0
+    variants: tuple[Variant, ...] = ()
 
 
 class Messages(NamedTuple):
@@ -141,7 +143,7 @@ class Lockstep:
             payload, worker.encoder = uplink.encode(result.update, level, worker.rng, worker.encoder)
             worker.local, worker.ended_s, losses[place] = result.state, ends[place], result.loss
             world.note_update(row, count, result, plan.sketch)
-            answers[place] = Answer(row, payload, weights[row], version, result.batches, count)
+            answers[place] = Answer(row, payload, weights[row], version, result.batches, count, speaks(plan, row))
         return losses, [answers[place] for place in range(rows.size)]
 
     def _send(self, kind: str, rows: Rows, payloads: Sequence[Payload], ready_s: Seconds, control: int) -> Messages:

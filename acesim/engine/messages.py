@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Literal
 
@@ -12,7 +13,7 @@ from acesim.engine.agenda import LAST, Agenda
 from acesim.engine.ledger import Ledger
 from acesim.network.jitter import Jitter
 from acesim.network.transport import Transport
-from acesim.seam import Payload, Vector, Wire
+from acesim.seam import Payload, Variant, Vector, Wire
 
 
 @dataclass
@@ -29,6 +30,9 @@ class Message:
     weight             up: of the sender in the mean
     batches            up: fingerprint of the data behind it
     steps              up: local steps behind it
+    variants           up: whom it speaks for
+    models             down, to a region: the variants its workers follow, by number
+    beside             entries of variants that ride on it, in full precision
     delay_s            latency_s as jitter has it
     flow_start_s, flow_bytes   of the last flow it left in: what bandwidth is measured on
     """
@@ -50,6 +54,9 @@ class Message:
     result: Vector | None = None
     batches: int = 0
     steps: float = 1.0
+    variants: tuple[Variant, ...] = ()
+    models: Mapping[int, Vector] = field(default_factory=dict)
+    beside: Payload | None = None
     key: int = -1
     next_part: int = 0
     ticket: int = -1
@@ -70,6 +77,11 @@ class Message:
     def nbytes(self) -> int:
         """All nominal bytes of the message."""
         return self.wire.total + self.control + self.header
+
+    @property
+    def proxy_bytes(self) -> int:
+        """Bytes of its payload as trained."""
+        return self.payload.nbytes + (0 if self.beside is None else self.beside.nbytes)
 
 
 class Carrier:

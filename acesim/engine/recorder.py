@@ -14,6 +14,7 @@ from acesim.engine.state import Progress
 from acesim.engine.world import World
 from acesim.records.rows import Block, Event, Fold, MetricRow
 from acesim.scenario.errors import PolicyError
+from acesim.seam import Vector
 
 _NEARLY = 1e-9  # epochs are sums of whole steps over whole steps; marks are met to within rounding
 
@@ -103,7 +104,7 @@ class Recorder:
         self.emit(Event("upload" if up else "download", message.round, who, peer, message.start_s, now_s,
                         values_bytes=wire.values, index_bytes=wire.indices, scale_bytes=wire.scales,
                         control_bytes=message.control, header_bytes=message.header,
-                        retransmitted_bytes=resent, links=len(message.route), proxy_bytes=message.payload.nbytes,
+                        retransmitted_bytes=resent, links=len(message.route), proxy_bytes=message.proxy_bytes,
                         joules=joules, staleness=staleness))
 
     def _resent(self, nbytes: float) -> int:
@@ -123,8 +124,11 @@ class Recorder:
             return self._world.cloud.round + 1 - self.scored.round >= rounds
         return self.scored is None or self._progress.epoch >= math.floor(self.scored.epoch + _NEARLY) + 1 - _NEARLY
 
-    def evaluate(self, now_s: float, alone: bool) -> None:
-        """Score the model (each worker's own where they go alone), emit a metric row."""
+    def evaluate(self, now_s: float, alone: bool, own: Sequence[Vector] | None = None) -> None:
+        """Score the model (each worker's own where they go alone), emit a metric row.
+
+        own   [W] the variant that each worker follows, where there are variants: scored beside it
+        """
         world, progress, task = self._world, self._progress, self._world.setup.task
         round_number, row = max(world.cloud.round, 0), world.cloud.row
         scores = task.evaluate_each([worker.model for worker in world.workers]) if alone \
@@ -134,6 +138,10 @@ class Recorder:
         drift = world.measured.drift[np.isfinite(world.measured.drift)]
         self.emit(Event("figure", round_number, row, -1, now_s, now_s, name="drift",
                         value=float(drift.mean()) if drift.size else 0.0))
+        if own is not None:
+            personal = task.evaluate_own(own)
+            for name, value in (("loss_nats", personal.loss_nats), ("top1_percent", personal.top1_percent)):
+                self.emit(Event("figure", round_number, row, -1, now_s, now_s, name=f"personal_{name}", value=value))
         self.emit(Event("evaluate", round_number, row, -1, now_s, now_s, loss=scores.loss_nats,
                         joules=self._idle_w * (now_s - self._evaluated_s)))
         self._evaluated_s = now_s

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.aggregators import weighted_mean
 from acesim.compressors import Dense
 from acesim.engine.agenda import Agenda
 from acesim.engine.churn import Churn
@@ -26,6 +25,7 @@ from acesim.engine.prints import TrainingPrint
 from acesim.engine.recorder import Recorder
 from acesim.engine.setup import Outcome, Setup, Sink
 from acesim.engine.state import Progress, Server, average, needed, planned
+from acesim.engine.variants import Variants, speaks
 from acesim.engine.world import World
 from acesim.fleet.fleet import FORWARD_SHARE
 from acesim.network.jitter import Jitter
@@ -64,6 +64,7 @@ class Simulation:
         self.recorder = Recorder(self.world, self.progress, sink, on_progress)
         self.churn = Churn(self.world, self.agenda, self.carrier, self.cohort, self.recorder, self._plan_round,
                            self._close_round, self._finish_round)
+        self.variants = Variants(self.world)
         self.lockstep = Lockstep(self.world, self.cohort, self.ledger, self.recorder, self.progress, jitter)
         self.outer = self.policy.aggregator.init(self.world.cloud.model)
         self.down_state = self.policy.downlink.init(setup.info.size)
@@ -132,7 +133,7 @@ class Simulation:
     def _evaluate(self) -> None:
         alone = self.progress.plan is not None and not self.progress.plan.sync_parent
         self.ledger.check(self.moved_bytes_per_link, self.carrier.in_flight(), self.setup.topology.link_names)
-        self.recorder.evaluate(self.agenda.now_s, alone)
+        self.recorder.evaluate(self.agenda.now_s, alone, self.variants.each(self.progress.plan))
 
     def _work_s(self, row: int, work: Work, calls: int = 1) -> float:
         """Return the simulated time of declared work on one nominal model, in so many calls."""
@@ -158,6 +159,7 @@ class Simulation:
         cloud, now_s = self.world.cloud, self.agenda.now_s
         plan, self.planner = self.policy.schedule.plan(self._view(), self.planner)
         check_plan(plan, cloud.round, self.world.topology.worker_names)
+        self.variants.check(plan)
         self.progress.plan, self.progress.slowest_s = plan, 0.0
         self.recorder.plan(now_s, plan.report)
         if plan.sync_parent:
@@ -184,14 +186,14 @@ class Simulation:
         """Play the whole round of a plan now; the cloud steps when its last answer is decoded."""
         cloud = self.world.cloud
         encode_s = self._work_s(cloud.row, self.policy.downlink.work("encode"))
-        encoded: dict[int, Download] = {}
+        encoded: dict[tuple[int, int | None], Download] = {}
         down = []
         for row in plan.participants.tolist():
-            held = self.world.workers[row].model
-            if id(held) not in encoded:
-                payload, result = self._encode_down(cloud, held, plan)
-                encoded[id(held)] = Download(payload, result, cloud.occupy(self.agenda.now_s, encode_s))
-            down.append(encoded[id(held)])
+            held, variant = self.world.workers[row].model, self.variants.of(row, plan)
+            if (id(held), variant) not in encoded:
+                payload, result = self._encode_down(cloud, held, plan, variant)
+                encoded[id(held), variant] = Download(payload, result, cloud.occupy(self.agenda.now_s, encode_s))
+            down.append(encoded[id(held), variant])
         end_s, answers = self.lockstep.play(plan, self.agenda.now_s, down, self.guide)
         self.agenda.at(end_s, "step", answers)
 
@@ -205,29 +207,30 @@ class Simulation:
         server.awaited = (server.under_way if plan.late == "apply" else set()) | set(children)
         server.plan, server.under_way = plan, server.under_way | set(children)
         server.need = needed(plan.quorum, len(server.awaited))
-        encoded: dict[int, tuple[Payload, Vector]] = {}
+        encoded: dict[tuple[int, int | None], tuple[Payload, Vector]] = {}
         if relayed is not None:
-            encoded[id(relayed[0])] = relayed[1].payload, relayed[1].received
+            encoded[id(relayed[0]), self.variants.of(server.row, plan)] = relayed[1].payload, relayed[1].received
         for child in children:
-            held = self.world.held(child)
-            if id(held) not in encoded:
-                encoded[id(held)] = self._encode_down(server, held, plan)
+            held, variant = self.world.held(child), self.variants.of(child, plan)
+            if (id(held), variant) not in encoded:
+                encoded[id(held), variant] = self._encode_down(server, held, plan, variant)
                 server.occupy(self.agenda.now_s, self._work_s(server.row, self.policy.downlink.work("encode")))
-            self._send_down(server, child, *encoded[id(held)], plan)
+            self._send_down(server, child, *encoded[id(held), variant], plan)
         if len(server.inbox) >= server.need:  # answers that came while the last round was being closed
             self._close_round(server)
         elif self.setup.timeout_s is not None and children:
             self.agenda.at(self.agenda.now_s + self.setup.timeout_s, "timeout", server.row, server.round)
 
-    def _encode_down(self, server: Server, held: Vector, plan: Plan) -> tuple[Payload, Vector]:
-        """Return the payload for a child that holds `held`, and what it will hold then."""
-        downlink = self.policy.downlink
-        payload, self.down_state = downlink.encode(server.model - held, plan.down_level, server.rng, self.down_state)
-        return payload, server.model if downlink.lossless else held + downlink.decode(payload.body, held.size)
+    def _encode_down(self, server: Server, held: Vector, plan: Plan, variant: int | None) -> tuple[Payload, Vector]:
+        """Return the payload for a child that holds `held` and follows a variant, and what it will hold then."""
+        downlink, model = self.policy.downlink, server.followed(variant)
+        payload, self.down_state = downlink.encode(model - held, plan.down_level, server.rng, self.down_state)
+        return payload, model if downlink.lossless else held + downlink.decode(payload.body, held.size)
 
     def _send_down(self, server: Server, child: int, payload: Payload, result: Vector, plan: Plan) -> None:
         message = self._message(server.row, child, payload, self.policy.downlink, server.version)
         message.control, message.result = plan.nbytes, result
+        self.variants.enclose(message, server, plan)
         message.parts = [(max(self.agenda.now_s, server.busy_until_s), float(message.nbytes))]
         if not self.world.is_worker(child):
             self.world.servers[child].round = message.round
@@ -263,7 +266,7 @@ class Simulation:
         payloads = [each.payload for each in inbox]
         if isinstance(uplink, Remembering):
             payloads, uplink = [Payload(self._recall(server, each, uplink), 0) for each in inbox], Dense()
-        return [Update(each.sender, payload, each.weight, each.version, each.steps)
+        return [Update(each.sender, payload, each.weight, each.version, each.steps, each.variants)
                 for each, payload in zip(inbox, payloads, strict=True)], uplink
 
     def _recall(self, server: Server, message: Message | Answer, uplink: Remembering) -> Vector:
@@ -276,6 +279,7 @@ class Simulation:
         """Take the cloud's aggregation step."""
         cloud, before, now_s = self.world.cloud, self.world.cloud.model, self.agenda.now_s
         cloud.model, self.outer = self.policy.aggregator.step(before, *self._opened(cloud, inbox), self.outer)
+        self.variants.step(self.outer)
         self.guide = self._guide()
         if not np.isfinite(cloud.model).all():
             raise PolicyError(f"round {cloud.round}: the model is no longer finite; lower the learning rate or the "
@@ -301,12 +305,13 @@ class Simulation:
     def _answer(self, region: Server, inbox: list[Message]) -> None:
         """Sum a region's inbox, encode the sum again and send it up."""
         uplink, levels, now_s = self.policy.uplink, planned(region).region_levels, self.agenda.now_s
-        mean = weighted_mean(*self._opened(region, inbox), region.model.size)
+        mean, said = self.variants.mean(*self._opened(region, inbox), region.model.size)
         level = None if levels is None else levels[region.row - self.world.workers_count]
         payload, region.encoder = uplink.encode(mean, level, region.rng, region.encoder)
         message = self._message(region.row, self.world.cloud.row, payload, uplink, min(each.version for each in inbox))
         message.weight, message.batches = sum(each.weight for each in inbox), self.print.of_region(inbox)
         message.steps = sum(each.weight * each.steps for each in inbox) / message.weight
+        self.variants.attach(message, said)
         ready_s = region.occupy(now_s, self._work_s(region.row, uplink.work("encode"), calls(payload)))
         message.parts = [(ready_s, float(message.nbytes))]
         self.recorder.aggregation(region.row, region.round, now_s, ready_s)
@@ -357,6 +362,7 @@ class Simulation:
         """Let a region hand the new model to the participants that wait for it."""
         region, workers = self.world.servers[message.receiver], self.world.workers
         held, region.model, region.version = region.model, message.received, message.version
+        region.models = message.models
         waiting = [row for row in region.children if workers[row].phase == "receiving" and row not in region.under_way]
         if waiting:
             self._ask(region, waiting, planned(workers[waiting[0]]), (held, message))
@@ -427,7 +433,7 @@ class Simulation:
         payload, worker.encoder = uplink.encode(result.update, level, worker.rng, worker.encoder)
         message = self._message(row, self.world.parent(row), payload, uplink, worker.version)
         message.weight, message.batches, message.steps = float(plan.weights[row]), result.batches, steps
-        message.control = 4 * plan.sketch
+        message.control, message.variants = 4 * plan.sketch, speaks(plan, row)
         work, count = uplink.work("encode"), calls(payload)
         encode_s, launch_s = self._work_s(row, work, 0), self.setup.fleet.launch_s(row, work)
         message.parts = parts(payload, float(message.nbytes - message.header), message.header // count, end_s,

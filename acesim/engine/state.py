@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +91,7 @@ class Server:
     busy_until_s when it has worked off what it was given
     plan         under which it last asked its children
     memories     what it remembers of each child's messages, where the uplink says so
+    models       the variants of the model that its children follow, by number
     """
 
     row: int
@@ -106,6 +108,11 @@ class Server:
     busy_until_s: float = 0.0
     plan: Plan | None = None
     memories: dict[int, Any] = field(default_factory=dict)
+    models: Mapping[int, Vector] = field(default_factory=dict)
+
+    def followed(self, variant: int | None) -> Vector:
+        """Return a variant of the model; the model itself where there is none of that number."""
+        return self.model if variant is None else self.models.get(variant, self.model)
 
     def occupy(self, now_s: float, work_s: float) -> float:
         """Queue work behind what the server is doing; return when it is done."""

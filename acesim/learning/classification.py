@@ -104,6 +104,10 @@ class ImageClassification:
             nats[test], right[test] = self.model.loss(model, self.held_out.inputs[test], self.held_out.labels[test])
         return self._scores(nats, right)
 
+    def evaluate_own(self, parameters: Sequence[Array]) -> Scores:
+        """Score W models, each on its own worker's test shard."""
+        return self.evaluate_each(parameters)
+
     def _scores(self, nats: Array, right: Array) -> Scores:
         loss, cloud = float(nats.mean()), self._cloud
         return Scores(loss, 100 * float(right.mean()), bounded_exp(loss),

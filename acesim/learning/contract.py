@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,14 @@ class Task(Protocol):
 
     def reference(self) -> Task:
         """Return the same task in float64."""
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """A task whose workers have held-out data of their own: beside what a `Task` has."""
+
+    def evaluate_own(self, parameters: Sequence[Array]) -> Scores:
+        """Score W models, each on its worker's own held-out data; all that `evaluate` scores is somebody's, once."""
 
 
 class Draws:

@@ -307,6 +307,30 @@ def split(documents: Sequence[Document], share: float) -> Split:
     return result
 
 
+def owners(documents: NDArray[np.int64], shards: NDArray[np.int64], places: NDArray[np.int64],
+           borders: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the worker [N] whose own each scored window is.
+
+    A held-out document belongs to the worker in whose shard it stood.  A worker in whose shard none stood shares the
+    one nearest to the middle of its shard, and who shares a document takes its windows in turn.
+
+    documents   [N] the held-out document each window begins in
+    shards      [D] the worker in whose shard each held-out document stood
+    places      [D] where it stood, in characters of the training text
+    borders     [W + 1] of the shards
+
+    >>> owners(np.array([0, 0, 0, 1]), np.array([0, 2]), np.array([5, 29]), np.array([0, 10, 20, 30])).tolist()
+    [0, 1, 0, 2]
+    """
+    middles = (borders[:-1] + borders[1:]) / 2
+    takers = [[int(shard)] for shard in shards]
+    for worker in sorted(set(range(len(middles))) - set(shards.tolist())):
+        takers[int(np.argmin(np.abs(places - middles[worker])))].append(worker)
+    turns = np.arange(len(documents)) - np.searchsorted(documents, documents)  # windows of a document stand together
+    return np.array([takers[document][turn % len(takers[document])]
+                     for document, turn in zip(documents.tolist(), turns.tolist(), strict=True)], np.int64)
+
+
 def pack(lengths: Sequence[int], workers: int, smallest: int) -> NDArray[np.int64]:
     """Cut consecutive documents into one contiguous shard a worker; return the borders [W + 1] in characters.
 

@@ -112,6 +112,8 @@ class LanguageModel:
         lengths = [len(text) for _, text in parts.held_out]
         self._scored_places = places + 1
         self._cloud = np.repeat(in_cloud, lengths)[self._scored_places]
+        documents = np.repeat(np.arange(len(lengths)), lengths)[self._scored_places[:, 0]]
+        self.owners = corpus.owners(documents, shards, ends[parts.after], self.borders)
 
     def reference(self) -> LanguageModel:
         """Return the same task in float64."""
@@ -150,6 +152,17 @@ class LanguageModel:
         for model, part in zip(parameters, parts, strict=True):
             tokens, targets = self.windows.tokens[part], self.windows.targets[part]
             nats[part], right[part] = self.model.loss(model, tokens, targets)
+        return self._scores(nats, right)
+
+    def evaluate_own(self, parameters: Sequence[Array]) -> Scores:
+        """Score W models, each on the windows of its worker's own held-out documents: each window once."""
+        nats, right = np.empty(self._cloud.shape), np.empty(self._cloud.shape, bool)
+        followers: dict[int, list[int]] = {}
+        for worker, model in enumerate(parameters):
+            followers.setdefault(id(model), []).append(worker)
+        for workers in followers.values():  # who has the same model is scored in one go
+            own = np.isin(self.owners, workers)
+            nats[own], right[own] = self.model.loss(parameters[workers[0]], *(part[own] for part in self.windows))
         return self._scores(nats, right)
 
     def _scores(self, nats: Array, right: Array) -> Scores:
@@ -227,6 +240,19 @@ class Quadratic:
         away = np.asarray(parameters, np.float64) - self.centres[batch.workers]
         out[...] = self.curvature * away + batch.noise
         return out, np.sum(away * (0.5 * self.curvature * away + batch.noise), axis=1)
+
+    def evaluate_own(self, parameters: Sequence[Array]) -> Scores:
+        """Return the scores of W models, each on its own f_k: the mean of f_k(x_k) - f_k(optimum), maybe negative."""
+        models = np.stack(parameters).astype(np.float64)
+        loss, cloud, edge = (self._own(models[part], self.centres[part])
+                             for part in (slice(None), self._cloud, ~self._cloud))
+        return Scores(loss, 0.0, bounded_exp(loss), cloud, edge, 0.0, 0.0, len(self.centres))
+
+    def _own(self, models: Array, centres: Array) -> float:
+        if not len(centres):
+            return math.nan
+        away, least = models - centres, centres.mean(axis=0) - centres
+        return 0.5 * float(np.mean(np.sum(self.curvature * (away * away - least * least), axis=1)))
 
     def _excess(self, parameters: Array, centres: Array) -> float:
         away = np.asarray(parameters, np.float64) - centres.mean(axis=0)

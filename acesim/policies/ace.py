@@ -5,17 +5,18 @@ docs/ace-sync.md goes through the paper equation by equation and says where each
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from acesim.aggregators import Outer, Replay
+from acesim.aggregators import Outer, Personal, Replay
 from acesim.compressors import CachedFeedback, Dense, ErrorFeedback, Grouped, Lattice, Uniform
 from acesim.learning.ahead import LastStep, LookAhead
 from acesim.learning.local import GradientStep
 from acesim.scenario.errors import PolicyError
 from acesim.schedules import AceSchedule, Attention, Budgets, Clusters, Intervals, Pace, Turns
-from acesim.seam import Compressor, LocalTraining, ModelInfo, TreePolicy
+from acesim.seam import KINDS, Compressor, Group, LocalTraining, ModelInfo, TreePolicy
 
 DOWNLINKS = ("dense", "8-bit", "4-bit", "2-bit", "lattice")
 CODINGS = ("levels", "lattice")
@@ -29,7 +30,8 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: flo
              error_feedback: bool = True, gamma: float = 1.0, cache: float = 0.0, rest_every: int = 1,
              rest_share: float = 0.5, clusters: int = 4, recluster_every: int = 50, sketch: int = 0,
              latency_power: float = 0.0, turns: int = 1, h_min: int = 1, h_max: int = 1, ahead: str = "server",
-             down: str = "dense", down_c: float = 16.0, warm_up: int = 2, tree: str = "regions") -> TreePolicy:
+             down: str = "dense", down_c: float = 16.0, warm_up: int = 2, tree: str = "regions",
+             personal: str | Sequence[str] = ()) -> TreePolicy:
     """ACE-Sync: learned importance, budgets from measured bandwidth, a knapsack of groups x levels, residuals, regions.
 
     c_min, c_max, beta   of c_k(t) = c_min + (c_max - c_min) exp(-beta B_k / B_ref)  [5]
@@ -67,16 +69,26 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: flo
     down_c               compression factor of a lattice on the way down
     warm_up              first rounds in full precision: the paper's gradient snapshots
     tree                 "regions" (edge - region - cloud) or "star" (ablation)
+    personal             groups whose entries are aggregated inside a cluster and not globally, and scored on each
+                         worker's own held-out data: kinds of tensor, "bias", or names of tensors and groups
     source               arXiv 2512.18127, as read in docs/ace-sync.md
     """
     sizes = tuple(group.size for group in info.groups)
     clustering = Clusters(clusters, recluster_every, sketch=sketch) if clusters else None
+    chosen = _personal(info, [personal] if isinstance(personal, str) else personal)
+    if chosen:
+        _demand(clusters > 0, f"personal = {personal!r}, clusters = {clusters}",
+                "entries are personal to a cluster of workers: needs clusters of at least 1")
+        _demand(down == "dense", f"personal = {personal!r}, down = {down!r}", "needs down = 'dense'")
+        _demand(turns == 1, f"personal = {personal!r}, turns = {turns}", "needs every cluster in every round")
+        _demand(h_max == 1 or ahead == "last-step", f"personal = {personal!r}, h_max = {h_max}, ahead = {ahead!r}",
+                "workers cannot know the optimizer of their cluster's entries; take ahead = 'last-step'")
     schedule = AceSchedule(
         Budgets(4 * info.nominal_size, c_min, c_max, beta, c, deadline_s), Attention(info.groups, alpha=alpha),
         attention,
         top_p, warm_up, clustering, Intervals(h_min, h_max), latency_power, curvature, rest_every, rest_share, careful,
         down_c if down == "lattice" else None, Turns(turns),
-        None if pace is None else Pace(pace))
+        None if pace is None else Pace(pace), bool(chosen))
     if coding == "lattice":
         _demand(cache == 0 and knapsack and top_p == 0, "coding = 'lattice'",
                 "goes with cache = 0, top_p = 0 and knapsack = true: it has no levels to choose from")
@@ -92,9 +104,50 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: flo
             "exclude each other: who waits for a turn is slow")
     local = _local(h_min, h_max, ahead, pace is not None)
     rule, rate = info.optimizer.rule, info.optimizer.learning_rate(info.total_steps)
-    server = Outer(rule, rate) if h_max == 1 else Replay(rule, rate)
+    server: Any = Outer(rule, rate) if h_max == 1 else Replay(rule, rate)
+    if chosen:
+        server = Personal(server, chosen, info.size, _variants(info, clusters))
     uplink = _corrected(inner, error_feedback, gamma, cache)
-    return TreePolicy(local, uplink, server, _down(info, down, sizes), schedule, tree)
+    remarks = ("this model has no group that personal asks for: nothing is",) if personal and not chosen else ()
+    return TreePolicy(local, uplink, server, _down(info, down, sizes), schedule, tree, remarks)
+
+
+def _variants(info: ModelInfo, clusters: int) -> int:
+    """Return how many clusters there can be: those of the edge, and the data centre's."""
+    edge = info.tier.count("edge")
+    return max(1, min(clusters, edge) + (edge < len(info.tier)))
+
+
+def _personal(info: ModelInfo, words: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Return the personal entries; of a model that is not known yet, any one stands for them."""
+    named = isinstance(words, Sequence) and all(isinstance(word, str) for word in words)
+    _demand(named, f"personal = {words!r}", "must be names of kinds, tensors or groups; [] for none")
+    return ((0, 1),) if words and info.sketched else personal_spans(info.groups, words)
+
+
+def personal_spans(groups: Sequence[Group], words: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Return the stretches of entries of the groups that are meant, joined where they touch.
+
+    words   a kind of tensor; "bias"; the name of a group, of a tensor that is cut, of what a tensor is part of ("h.0"),
+            or the last of its parts.  A kind, and "bias", may mean nothing in a model, a name may not
+    """
+    spans: list[tuple[int, int]] = []
+    for word in words:
+        if word not in (*KINDS, "bias") and not any(_meant(group, word) for group in groups):
+            near = difflib.get_close_matches(word, [group.name for group in groups] + list(KINDS), n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise PolicyError(f"personal = {word!r}: no such group; {hint}(knows the kinds {', '.join(KINDS)}; bias; "
+                              f"and names of tensors, of {groups[0].name} to {groups[-1].name})")
+    for group in groups:
+        if any(_meant(group, word) for word in words):
+            joined = spans.pop()[0] if spans and spans[-1][1] == group.start else group.start
+            spans.append((joined, group.stop))
+    return tuple(spans)
+
+
+def _meant(group: Group, word: str) -> bool:
+    return word == group.kind or word == group.name or group.name.startswith(f"{word}.") \
+        or group.name.endswith(f".{word}")
 
 
 def _demand(holds: bool, what: str, rule: str) -> None:
@@ -156,4 +209,6 @@ CACHE = preset("With cached values for groups that are not sent.", cache=0.5)
 TOP_P = preset("With the most important tenth of the groups in full precision.", top_p=0.1)
 ADAPTIVE_INTERVAL = preset("With 1 to 4 local steps between messages, by drift.", h_max=4)
 FLAT = preset("Without regions: every worker sends to the cloud.", tree="star")
+PERSONAL = preset("With biases and norms of a cluster's own, scored on each worker's own held-out data.",
+                  personal=("norm", "bias"))
 LATENCY_WEIGHTS = preset("With slow workers counting for less.", latency_power=1.0)

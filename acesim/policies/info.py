@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from acesim import fleet
@@ -65,7 +65,7 @@ def sketch(scenario: Scenario) -> ModelInfo:
     """Return what recipes would be told, without reading any data: a stand-in for the proxy, all else as it is."""
     workers = sum(group.count for group in scenario.workers)
     groups = tuple(Group(f"block {row}", 64 * row, 64 * (row + 1)) for row in range(4))
-    return _info(scenario, ((256,),), groups, [1] * workers)
+    return replace(_info(scenario, ((256,),), groups, [1] * workers), sketched=True)
 
 
 def _info(scenario: Scenario, shapes: Shapes, groups: tuple[Group, ...], examples: Iterable[int]) -> ModelInfo:

@@ -155,6 +155,7 @@ RECIPES: dict[str, Recipe] = {
     "ace-sync/no-error-feedback": ace.NO_ERROR_FEEDBACK,
     "ace-sync/no-knapsack": ace.NO_KNAPSACK,
     "ace-sync/paper": ace.PAPER,
+    "ace-sync/personal": ace.PERSONAL,
     "ace-sync/top-p": ace.TOP_P,
     "asgd": asgd,
     "cloud-only": cloud_only,

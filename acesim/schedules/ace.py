@@ -57,6 +57,7 @@ class AceSchedule:
     down_factor     compression factor of the downlink, for a downlink that takes budgets; None: its own level
     turns           cohorts that take turns, see `turns`
     pace            how much messages may add to a round's computing, see `pace`; None: no matter
+    personal        a cluster follows a variant of the model; all follow the first until there are clusters
     """
 
     budgets: Budgets
@@ -74,6 +75,7 @@ class AceSchedule:
     down_factor: float | None = None
     turns: Turns = field(default_factory=Turns)
     pace: Pace | None = None
+    personal: bool = False
     randomness: str = "clustering"
 
     def __post_init__(self) -> None:
@@ -85,7 +87,8 @@ class AceSchedule:
                   "must be a whole number of rounds, at least 1"),
                  (0 <= self.rest_share <= 1, "rest_share", self.rest_share, "must lie in [0, 1]"),
                  (self.careful is None or 0 <= self.careful <= 1, "careful", self.careful, "must lie in [0, 1]"),
-                 (self.down_factor is None or self.down_factor >= 1, "down", self.down_factor, "must be at least 1"))
+                 (self.down_factor is None or self.down_factor >= 1, "down", self.down_factor, "must be at least 1"),
+                 (not self.personal or self.clusters is not None, "personal", self.personal, "needs clusters"))
         for holds, name, value, rule in rules:
             if not holds:
                 raise PolicyError(f"{name} = {value!r}: {rule}")
@@ -97,8 +100,8 @@ class AceSchedule:
 
     @property
     def copies(self) -> int | None:
-        """Each cohort holds the model of its own last turn."""
-        return self.turns.count
+        """Each cohort holds the model of its own last turn, each cluster a variant: who knows who was where."""
+        return None if self.personal else self.turns.count
 
     def enrolled(self, tier: NDArray[np.str_]) -> NDArray[np.bool_]:
         """Everybody takes part."""
@@ -127,8 +130,14 @@ class AceSchedule:
                     levels=[Budget(each, importance, self.keep) for each in budgets],
                     region_levels=[Budget(each, importance, self.keep) for each in region_budgets],
                     down_level=down, nbytes=4 * groups + 4, report=report,
-                    sketch=self.clusters.asks(view, state.clusters) if self.clusters and state.clusters else 0)
+                    sketch=self.clusters.asks(view, state.clusters) if self.clusters and state.clusters else 0,
+                    variants=self._variants(view, labels))
         return plan, state
+
+    def _variants(self, view: View, labels: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+        if not self.personal:
+            return None
+        return np.zeros(view.tier.size, np.int64) if labels is None else labels
 
     def _learn(self, view: View, state: AceState) -> tuple[AceState, dict[str, float]]:
         """Learn from what the last round did; report predicted against measured importance."""

@@ -30,7 +30,8 @@ class ClusterState(NamedTuple):
 
 @dataclass(frozen=True)
 class Clusters:
-    """k clusters of edge workers, found anew every so often; the data centre's workers are one of their own.
+    """k clusters of edge workers, found anew every so often; the data centre's workers are one of their own.  A cluster
+    keeps its number as long as it keeps most of its workers.
 
     count      k, at most; fewer where there are fewer workers, or where they are all alike
     every      rounds between one clustering and the next
@@ -69,7 +70,7 @@ class Clusters:
         if edge.any():
             found = grouped(features(view)[edge], self.count, rng)
             labels[edge] = found + (0 if edge.all() else 1)
-        return ClusterState(state.key, labels, view.round)
+        return ClusterState(state.key, labels if state.labels is None else renumbered(labels, state.labels), view.round)
 
     def asks(self, view: View, state: ClusterState) -> int:
         """Return the numbers of a sketch that this round's updates should bring, which the next clustering needs."""
@@ -86,6 +87,26 @@ class Clusters:
             known = values[members][np.isfinite(values[members])]
             found[members] = np.quantile(known, self.quantile) if known.size else np.nan
         return found
+
+
+def renumbered(labels: Labels, before: Labels) -> Labels:
+    """Return the same clusters [W] under the numbers of those they have most workers in common with.
+
+    Pairs of an old and a new cluster are matched by how many workers they share, the largest first, among equals the
+    lower numbers; what is left takes the lowest free ones.
+
+    >>> renumbered(np.array([0, 0, 0, 1, 2]), np.array([1, 1, 0, 0, 0])).tolist()
+    [1, 1, 1, 0, 2]
+    """
+    news, olds = np.unique(labels).tolist(), np.unique(before).tolist()
+    shared = {(old, new): int(((before == old) & (labels == new)).sum()) for old in olds for new in news}
+    taken: dict[int, int] = {}  # by new cluster
+    for old, new in sorted(shared, key=lambda pair: (-shared[pair], pair)):
+        if shared[old, new] and new not in taken and old not in taken.values():
+            taken[new] = old
+    free = sorted(set(range(len(news))) - set(taken.values()))
+    taken |= dict(zip((new for new in news if new not in taken), free, strict=False))
+    return np.array([taken[new] for new in labels.tolist()], np.int64)
 
 
 def features(view: View) -> Floats:

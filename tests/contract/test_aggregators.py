@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from acesim import aggregators
-from acesim.aggregators import EachArrival, Outer, Replay, SketchedSGD, weighted_mean
+from acesim.aggregators import EachArrival, Outer, Personal, Replay, SketchedSGD, weighted_mean
 from acesim.compressors import CountSketch, Dense, Fused, TopK, Uniform
 from acesim.learning.optimizers import SGD, AdamW, LearningRate
 from acesim.seam import Aggregator, Update
@@ -16,7 +16,9 @@ P = 40
 RATE = LearningRate("linear", 0.1, 2, 20)
 AGGREGATORS = [Outer(SGD(), RATE), Outer(SGD(momentum=0.9, nesterov=True), RATE), Outer(AdamW(), RATE),
                Outer(SGD(), LearningRate("constant", 1.0)), Replay(AdamW(), RATE), Replay(SGD(), RATE, power=0.0),
-               EachArrival(SGD(), LearningRate("constant", 1.0)), EachArrival(SGD(momentum=0.5), RATE)]
+               EachArrival(SGD(), LearningRate("constant", 1.0)), EachArrival(SGD(momentum=0.5), RATE),
+               Personal(Outer(SGD(), RATE), ((0, 3), (P - 1, P)), P, 3),
+               Personal(Replay(SGD(momentum=0.5), RATE), ((0, P),), P, 1)]
 SKETCH = CountSketch(3, ratio=0.5)
 SKETCHED = [SketchedSGD(Dense(), TopK(0.2), RATE), SketchedSGD(SKETCH, TopK(0.2), RATE),
             SketchedSGD(SKETCH, TopK(0.2), RATE, 0.0, "subtract"),

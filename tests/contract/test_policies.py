@@ -20,7 +20,8 @@ def info():
     return small_setup().info
 
 
-PARABOLA = {"sketch-fusion": {"ratio": 0.5, "recover": 0.2}}  # a sketch of 24 entries has but a few columns
+PARABOLA = {"sketch-fusion": {"ratio": 0.5, "recover": 0.2},  # a sketch of 24 entries has but a few columns
+            "ace-sync/personal": {"personal": ["x.0", "x.3"]}}  # a parabola has neither biases nor norms
 
 
 @every

@@ -42,7 +42,8 @@ def same(one, other):
     ("full-sync", {}), ("top-k", {"ratio": 0.2}), ("fedavg", {"local_steps": 3}), ("fedavg", {"fraction": 0.4}),
     ("uniform-quantised", {"bits": 4}), ("cloud-only", {}), ("ace-sync-plus", {"tree": "star", "rest_every": 2}),
     ("ace-sync/flat", {"sketch": 3, "recluster_every": 4}), ("ace-sync/flat", {"h_min": 1, "h_max": 4}),
-    ("ace-sync/cache", {"tree": "star", "c_min": 20.0, "c_max": 40.0})])
+    ("ace-sync/cache", {"tree": "star", "c_min": 20.0, "c_max": 40.0}),
+    ("ace-sync/flat", {"personal": ["x.0", "x.5"], "clusters": 3, "recluster_every": 4})])
 def test_policies(policy, parameters, network):
     same(*both(small_setup(policy, parameters, cloud=3, edge=9, epochs=3, network=network, nominal=NOMINAL)))
 

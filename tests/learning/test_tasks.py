@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from acesim import learning
-from acesim.learning import optimizers
+from acesim.learning import corpus, optimizers
+from acesim.learning.contract import Sharded
 from acesim.learning.tasks import STEPS_PER_BLOCK, LanguageModel, reference_gradient
 from acesim.scenario.errors import ScenarioError
 
@@ -66,6 +67,41 @@ def test_equal_models_score_together_what_one_scores(task):
     for turn in ({}, {"turn": 2}) if isinstance(task, LanguageModel) else ({},):
         each = task.evaluate_each([model] * 6, **turn)
         assert each == pytest.approx(task.evaluate(model), rel=1e-6, nan_ok=True)
+    assert task.evaluate_own([model] * 6) == pytest.approx(task.evaluate(model), rel=1e-6, nan_ok=True)
+
+
+def test_each_window_is_scored_by_its_owners_model(language_task):
+    task = learning.build(language_task(), TIERS, 0)
+    models = [task.initial(seed) for seed in (0, 1)]
+    chosen = [models[worker % 2] for worker in range(6)]
+    nats = [task.model.loss(model, *task.windows)[0] for model in models]
+    expected = np.where((task.owners % 2 == 0)[:, None], *nats).mean()
+    assert task.evaluate_own(chosen).loss_nats == pytest.approx(expected, rel=1e-6)
+
+
+def test_windows_belong_to_the_worker_in_whose_shard_their_document_stood(language_task):
+    task = learning.build(language_task(), TIERS, 0)
+    documents = corpus.read(task.spec.corpus)
+    parts = corpus.split(documents, 0.1)
+    ends, starts = (np.cumsum([0, *(len(text) for _, text in each)]) for each in (parts.training, parts.held_out))
+    stood = [ends[after] for after in parts.after]
+    inside = [np.flatnonzero((task.borders[:-1] <= place) & (place < task.borders[1:])) for place in stood]
+    for first, owner in zip(task._scored_places[:, 0], task.owners, strict=True):
+        document = np.searchsorted(starts, first, side="right") - 1
+        near = np.argmin([abs(place - task.borders[owner:owner + 2].mean()) for place in stood])
+        assert owner in inside[document] or (near == document and not any(owner in each for each in inside))
+    assert set(task.owners) == set(range(6))
+
+
+def test_a_quadratic_is_scored_by_everybodys_own_bowl(quadratic_task):
+    task = learning.build(quadratic_task(), TIERS, 0)
+    own = [task.centres[worker] for worker in range(6)]
+    away = task.centres - task.optimum()
+    expected = -0.5 * np.sum(task.curvature * away * away, axis=1).mean()
+    scores = task.evaluate_own(own)
+    assert scores.loss_nats == pytest.approx(expected)
+    assert task.evaluate(task.optimum()).loss_nats == pytest.approx(0)
+    assert isinstance(task, Sharded)
 
 
 def test_kinds_of_task(quadratic_task):

@@ -1,22 +1,27 @@
 """Presets and ablations: each changes what its name says, and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests_support import play, small_setup
 
-from acesim.aggregators import Outer, Replay
+from acesim.aggregators import Outer, Personal, Replay
 from acesim.compressors import CachedFeedback, Dense, ErrorFeedback, Grouped, Lattice, Uniform
 from acesim.learning.ahead import LastStep, LookAhead
 from acesim.learning.local import GradientStep
 from acesim.policies import RECIPES, build, describe, knobs
+from acesim.policies.ace import personal_spans
 from acesim.scenario.errors import PolicyError
 from acesim.schedules import Clusters, Intervals
+from acesim.seam import Group
 
 CHANGED = {
     "ace-sync/no-attention": {"attention": False}, "ace-sync/no-knapsack": {"knapsack": False},
     "ace-sync/no-error-feedback": {"error_feedback": False}, "ace-sync/no-clusters": {"clusters": 0},
     "ace-sync/flat": {"tree": "star"}, "ace-sync/cache": {"cache": 0.5}, "ace-sync/top-p": {"top_p": 0.1},
     "ace-sync/adaptive-interval": {"h_max": 4}, "ace-sync/latency-weights": {"latency_power": 1.0},
+    "ace-sync/personal": {"personal": ("norm", "bias")},
     "ace-sync/paper": {"c_max": 64.0, "top_p": 0.1, "cache": 0.5, "h_max": 4},
 }
 NOMINAL = {"model": [{"name": "x", "shape": [240_000]}], "tokens_per_step": {"cloud": 64, "edge": 64}}
@@ -35,6 +40,34 @@ def test_a_preset_is_ace_sync_with_other_defaults(name, info):
     assert build(name, info, back) == build("ace-sync", info, {})
     for parameter, value in CHANGED[name].items():
         assert f"{parameter}: {value}" in describe(RECIPES[name])[0]
+
+
+def test_personal_groups_are_stretches_of_entries():
+    """By kind, by name, by a tensor that is cut, by what it is part of; where they touch they are one."""
+    names = (("wte.weight.0", "embedding"), ("wte.weight.1", "embedding"), ("h.0.vectors", "norm"), ("h.0.fc.weight",
+             "mlp"), ("h.0.fc.bias", "other"), ("h.1.vectors", "norm"))
+    groups = [Group(name, 10 * row, 10 * row + 10, kind) for row, (name, kind) in enumerate(names)]
+    for words, spans in (((), ()), (("norm", "bias"), ((20, 30), (40, 60))), (("wte.weight",), ((0, 20),)),
+                         (("wte.weight.1", "norm"), ((10, 30), (50, 60))), (("h.0",), ((20, 50),)), (("head",), ()),
+                         (("vectors", "norm"), ((20, 30), (50, 60)))):
+        assert personal_spans(groups, words) == spans
+
+
+def test_personal_groups_have_a_variant_a_cluster(info):
+    """Two cloud workers are a cluster of their own beside those of four of the edge."""
+    policy = build("ace-sync", info, {"personal": "x.0"})
+    assert policy.aggregator == Personal(build("ace-sync", info, {}).aggregator, ((0, 3),), 24, 5)
+    assert policy.schedule.personal
+    assert policy.schedule.copies is None
+    assert build("ace-sync", info, {"personal": ["x.0", "x.1"], "clusters": 2}).aggregator.spans == ((0, 6),)
+    assert build("ace-sync", info, {"personal": ["x.0"], "clusters": 2}).aggregator.most == 3
+    unknown = replace(info, sketched=True)  # a scenario is checked before its data is read: names are not
+    assert build("ace-sync", unknown, {"personal": "h.0"}).aggregator.spans == ((0, 1),)
+    with pytest.raises(PolicyError, match="needs clusters"):
+        build("ace-sync", unknown, {"personal": "h.0", "clusters": 0})
+    nothing = build("ace-sync/personal", info, {})
+    assert nothing.aggregator == build("ace-sync", info, {}).aggregator
+    assert "no group that personal asks for" in nothing.remarks[0]
 
 
 def test_every_ablation_is_here():
@@ -77,7 +110,14 @@ def test_switches_turn_what_they_name(parameters, part, info):
     ({"h_max": 4, "down": "2-bit"}, "needs a lossless downlink"), ({"ahead": "odd"}, "must be one of server"),
     ({"h_max": 4, "ahead": "last-step"}, "must be equal"), ({"h_min": 3, "h_max": 2}, "1 <= h_min <= h_max"),
     ({"c": 0.5}, r"c = 0\.5"), ({"latency_power": -1.0}, "latency_power"),
-    ({"down_c": 0.1, "down": "lattice"}, "down = 0")])
+    ({"down_c": 0.1, "down": "lattice"}, "down = 0"),
+    ({"personal": "x.0", "clusters": 0}, r"clusters = 0: entries are personal to a cluster of workers: needs clusters"),
+    ({"personal": ["x.0", "x.9"]}, r"personal = 'x\.9': no such group; did you mean x\.\d\? .*kinds embedding"),
+    ({"personal": "norms"}, "did you mean norm"), ({"personal": [3]}, r"personal = \[3\]: must be names"),
+    ({"personal": 3}, "personal = 3: must be names"), ({"personal": None}, r"\[\] for none"),
+    ({"personal": "x.0", "down": "4-bit"}, "needs down = 'dense'"),
+    ({"personal": "x.0", "turns": 2}, "needs every cluster in every round"),
+    ({"personal": "x.0", "h_max": 4}, "take ahead = 'last-step'")])
 def test_what_does_not_go_together_is_refused(parameters, rule, info):
     with pytest.raises(PolicyError, match=rule):
         build("ace-sync", info, parameters)

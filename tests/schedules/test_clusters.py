@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests_support import view
 
 from acesim.scenario.errors import PolicyError
 from acesim.schedules import Clusters
-from acesim.schedules.clusters import features, grouped
+from acesim.schedules.clusters import features, grouped, renumbered
 
 
 def rng():
@@ -44,6 +46,21 @@ def test_the_data_centre_is_a_cluster_of_its_own_and_labels_last():
     assert kept is state
     anew = clusters.advance(view(6, cloud=2, round=6, bandwidth_bytes_per_s=swapped), state)
     assert anew.labels.tolist() == [0, 0, 1, 2, 2, 1]
+
+
+@settings(max_examples=80, deadline=None)
+@given(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30))
+def test_clusters_keep_the_numbers_of_those_they_are_most_like(pairs):
+    """The same clusters, under numbers below the larger count; who has most in common with an old one is called so."""
+    _, before = np.unique([old for old, _ in pairs], return_inverse=True)
+    _, labels = np.unique([new for _, new in pairs], return_inverse=True)
+    found = renumbered(labels, before)
+    assert len(set(zip(labels.tolist(), found.tolist(), strict=True))) == len(set(labels.tolist())) == len(set(found))
+    assert found.max() < max(labels.max(), before.max()) + 1
+    shared = np.array([[((before == old) & (labels == new)).sum() for new in range(5)] for old in range(5)])
+    old, new = np.unravel_index(np.argmax(shared), shared.shape)
+    assert set(found[labels == new]) == {old}
+    np.testing.assert_array_equal(renumbered(labels, labels), labels)
 
 
 def test_without_cloud_workers_labels_begin_at_zero():
