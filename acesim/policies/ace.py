@@ -200,7 +200,7 @@ PAPER = preset("ACE-Sync by its letter: c up to 64, a tenth in full precision, c
 PLUS = preset("Beyond the paper: an entropy-coded lattice up and down, coarser where a link would hold up the round.",
               c=11.0, c_max=32.0, pace=0.15, coding="lattice", down="lattice", down_c=11.0)
 TURNS = preset("Fewest bytes: four cohorts take turns, an entropy-coded lattice up and down; slow where computing is.",
-               c=12.0, coding="lattice", down="lattice", down_c=12.0, turns=4)
+               c=12.0, coding="lattice", down="lattice", down_c=12.0, turns=4, tree="star")
 NO_ATTENTION = preset("Without the predictor: every group is as important as any other.", attention=False)
 NO_KNAPSACK = preset("Without the knapsack: one level for all groups, at equal bytes.", knapsack=False)
 NO_ERROR_FEEDBACK = preset("Without residuals: what is not sent is lost.", error_feedback=False)
