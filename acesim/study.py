@@ -211,10 +211,12 @@ class Study:
         """Return every event of every run, with its label and seed."""
         return _stacked([(record, record.events()) for record in self._finished()])
 
-    def plot(self, kind: str, out: str | Path, baseline: str | None = None) -> Path:
-        """Draw table1, convergence or pareto into a file (.svg, .png, .pdf)."""
+    def plot(self, kind: str, out: str | Path, baseline: str | None = None, policies: Sequence[str] = ()) -> Path:
+        """Draw table1, convergence or pareto into a file (.svg, .png, .pdf); of these policies alone, where given."""
         from acesim.report import figures  # matplotlib takes half a second, which runs need not wait for
-        return figures.draw(kind, self._finished(), out, baseline)
+        records = self._finished()
+        labels = figures.chosen([record.label for record in records], policies)
+        return figures.draw(kind, [record for record in records if record.label in labels], out, baseline)
 
 
 def _stacked(tables: Sequence[tuple[RunRecord, pd.DataFrame]]) -> pd.DataFrame:

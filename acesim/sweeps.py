@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from acesim.records.orders import Order, arrange, cell_folder, orders_of
+from acesim.records.read import RunRecord
 from acesim.records.store import read_json, write_json
 from acesim.scenario import Scenario
 from acesim.scenario.errors import Problem, ResultMissing, ScenarioError
@@ -135,17 +136,20 @@ class Sweep:
     keys     columns of the table that were swept
     table    a row per cell and label: the values swept, the cell's folder, and the columns of `compare`
     faults   a line for every run that failed or is not finished
+    records  the runs; () where the table was read back
     """
 
     path: Path
     keys: tuple[str, ...]
     table: pd.DataFrame
     faults: tuple[str, ...] = ()
+    records: tuple[RunRecord, ...] = ()
 
-    def plot(self, out: str | Path) -> Path:
-        """Draw the curves into a file (.svg, .png, .pdf); for one or two swept keys."""
+    def plot(self, out: str | Path, policies: Sequence[str] = ()) -> Path:
+        """Draw the curves into a file (.svg, .png, .pdf); for one or two swept keys; of these policies alone."""
         from acesim.report import figures  # matplotlib takes half a second, which runs need not wait for
-        return figures.draw_sweep(self.table, self.keys, out)
+        labels = figures.chosen(self.table["label"].tolist(), policies)
+        return figures.draw_sweep(self.table[self.table["label"].isin(labels)], self.keys, out)
 
 
 def sweep(scenario: str | Path, over: Sequence[str] = (), policies: Sequence[str] | None = None,
@@ -172,10 +176,11 @@ def sweep(scenario: str | Path, over: Sequence[str] = (), policies: Sequence[str
 
 
 def _gathered(path: Path, bundles: Sequence[Bundle], grid: Sequence[Cell]) -> Sweep:
-    tables, faults = [], []
+    tables, faults, records = [], [], []
     for cell in grid:
         study = Study(cell.folder)
         faults += study.faults
+        records += study.records
         if study.records:
             table = study.compare()
             for name in reversed([*cell.place, "cell"]):
@@ -190,7 +195,7 @@ def _gathered(path: Path, bundles: Sequence[Bundle], grid: Sequence[Cell]) -> Sw
     write_json(path / SWEEP, {"keys": list(keys), "over": over})
     whole.to_csv(path / f"{TABLE}.csv", index=False)
     whole.to_parquet(path / f"{TABLE}.parquet", index=False)
-    return Sweep(path, keys, whole, tuple(faults))
+    return Sweep(path, keys, whole, tuple(faults), tuple(records))
 
 
 def load_sweep(path: str | Path) -> Sweep:

@@ -12,7 +12,8 @@ from acesim.cli.shell import FAILED, Command, cli, example, voiced
 from acesim.records.read import find, missing
 from acesim.report.compare import MARGIN, VIEWS, view
 from acesim.report.formats import FORMATS, render
-from acesim.report.layout import comparison_page, sweep_page, view_page
+from acesim.report.grids import sweep_page
+from acesim.report.layout import comparison_page, view_page
 from acesim.scenario.errors import ResultMissing
 from acesim.study import Study, read_scenario
 from acesim.study import run as run_study
@@ -103,7 +104,8 @@ def _sweep(scenario: str, over: tuple[str, ...], policies: tuple[str, ...], seed
     with shown_progress(quiet, verbose) as watcher:
         found = run_sweep(scenario, over, policies or None, seeds, overrides, jobs, out, fresh, plugins, watcher)
     if not quiet:
-        show_page(sweep_page(found.table, found.keys, find(found.path).records))
+        show_page(sweep_page(found.table, found.keys, found.records))
+        voice.say(host_line(found.records))
     _finish(found.faults, found.path / "cells.csv", voice)
 
 
@@ -151,14 +153,17 @@ def compare_command(results: tuple[str, ...], baseline: str | None, form: str, k
 @click.argument("results", type=click.Path())
 @click.option("--kind", required=True, help="One or several, by commas, of table1, convergence, pareto, bandwidth.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="FILE.svg, FILE.png or FILE.pdf.")
+@click.option("--policy", "policies", multiple=True, metavar="LABEL",
+              help="Only this policy; may be given several times.")
 @click.option("--baseline", metavar="LABEL", help="What the others are compared with; full-sync if it is there.")
 @voiced
-def plot(results: str, kind: str, out: str, baseline: str | None, quiet: bool, verbose: bool) -> None:
+def plot(results: str, kind: str, out: str, policies: tuple[str, ...], baseline: str | None, quiet: bool,
+         verbose: bool) -> None:
     """Draw figures of RESULTS; several kinds go into FILE-<kind>."""
     voice, kinds = Voice(quiet, verbose), [each.strip() for each in kind.split(",")]
     path = Path(out)
     for each in kinds:
         target = path if len(kinds) == 1 else path.with_stem(f"{path.stem}-{each}")
-        drawn = load_sweep(results).plot(target) if each == "bandwidth" else \
-            Study(results).plot(each, target, baseline)
+        drawn = load_sweep(results).plot(target, policies) if each == "bandwidth" else \
+            Study(results).plot(each, target, baseline, policies)
         voice.say(f"drawn: {drawn}")

@@ -12,6 +12,7 @@ from acesim.records.read import RunRecord
 from acesim.report.measures import Run, spent_to
 from acesim.report.paper import paper_row
 from acesim.report.statistics import (
+    SUSTAINED,
     at,
     convergence_epochs,
     holm,
@@ -49,9 +50,12 @@ FIGURES = {
     **{f"time_to_{share}_s": f"simulated time to {share} % of the baseline's final accuracy" for share in SHARES},
     **{f"gb_to_{share}": f"GB up and down to {share} % of the baseline's final accuracy" for share in SHARES},
     **{f"epochs_to_{share}": f"epochs to {share} % of it, on the smoothed curve" for share in SHARES},
+    **{f"rounds_to_{share}": f"rounds to {share} % of it" for share in SHARES},
     **{f"kwh_to_{share}": f"energy to {share} % of it" for share in SHARES},
     **{f"cost_to_{share}": f"cost of egress to {share} % of it, in the scenario's currency" for share in SHARES},
-    "time_to_target_s": "simulated time to the first evaluation at the scenario's target (stop.target_accuracy)",
+    **{name.format("target"): f"{what} to the scenario's target (stop.target_accuracy), when it is first reached" for
+       name, what in (("time_to_{}_s", "simulated time"), ("gb_to_{}", "GB up and down"), ("epochs_to_{}", "epochs"),
+                      ("rounds_to_{}", "rounds"), ("kwh_to_{}", "energy"), ("cost_to_{}", "cost of egress"))},
     "speed_up": "local steps of all workers, over those that one worker without any network does in the same time",
     "share_of_ideal": "time of the baseline without communication over this policy's time; null where others worked",
     "iteration_s": "simulated time over rounds",
@@ -132,7 +136,8 @@ def compare(records: Sequence[RunRecord], baseline: str | None = None, margin: f
     A figure is the mean over seeds; `_low` and `_high` are its 95 % t interval, there where any label has several
     seeds.  Differences, reductions and times to an accuracy are taken against the baseline's run of the same seed and
     only then averaged.  `reached_80` .. `reached_97` count the seeds that got there; a time is the mean over those.
-    What was never reached or does not apply is NaN.  Where the scenario re-enacts the paper's Table 1 its figures
+    What was never reached or does not apply is NaN.  `guessing_nats` is the
+    loss of the simplest counted model.  Where the scenario re-enacts the paper's Table 1 its figures
     stand beside ours as `paper_*`; nothing is computed from them.
 
     records    finished runs of one scenario (acesim.records.read)
@@ -184,6 +189,8 @@ def _row(label: str, seeds: Mapping[int, Run], against: Mapping[int, Run], sever
     row["reached_target"] = sum(isfinite(figures["time_to_target_s"]) for figures in each)
     if remarks := [str(remark) for remark in first.get("remarks") or ()]:
         row["remarks"] = "; ".join(remarks)
+    if known := counted(first):
+        row["guessing_nats"] = max(known.values())
     for group in first.get("rho") or {}:
         row[f"rho_{group}"] = interval([_number(run.record.manifest["rho"].get(group)) for run in seeds.values()]).mean
     said = paper_row(str(first["scenario"].get("name", "")), policy)
@@ -216,18 +223,31 @@ def run_figures(run: Run, baseline: Run | None) -> dict[str, float]:
         "iteration_s": found["simulated_s"] / rounds,
         "scaling_percent": 100 * _number(page.get("ideal_s")) / (found["simulated_s"] or nan),
     }
-    found |= {"time_to_target_s": _to_target(run), "speed_up": _speed_up(page)}
+    found |= _spent(run, "target", target_percent(page) or nan, sustained=1) | {"speed_up": _speed_up(page)}
     return found | (_against(run, found, baseline) if baseline else dict.fromkeys(RELATIVE, nan))
 
 
 _SPENT = {"time_to_{}_s": ("time_to_s", 1.0), "gb_to_{}": ("bytes_to", 1e-9), "epochs_to_{}": ("epochs_to", 1.0),
-          "kwh_to_{}": ("joules_to", 1 / 3.6e6), "cost_to_{}": ("cost_to", 1.0)}
+          "rounds_to_{}": ("rounds_to", 1.0), "kwh_to_{}": ("joules_to", 1 / 3.6e6), "cost_to_{}": ("cost_to", 1.0)}
 """By the name of a figure: what it reads (acesim.report.measures), and its unit in SI."""
-def _to_target(run: Run) -> float:
-    """Return the time of the first evaluation at or above the scenario's target; NaN where there is none."""
-    target = _number(((run.record.manifest.get("scenario") or {}).get("stop") or {}).get("target_accuracy_percent"))
-    times_s = run.curve["time_s"][run.curve["top1_percent"] >= target]
-    return float(times_s.iloc[0]) if len(times_s) else nan
+
+
+def target_percent(page: Mapping[str, Any]) -> float | None:
+    """Return the accuracy at which a run's scenario stops it; None where it trains to the end."""
+    value = ((page.get("scenario") or {}).get("stop") or {}).get("target_accuracy_percent")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def counted(page: Mapping[str, Any]) -> dict[str, float]:
+    """Return the loss of every counted model of a run's task, in nats: what needs no training."""
+    return {name.removesuffix("_nats"): float(value) for name, value in (page.get("yardsticks") or {}).items()
+            if name.endswith("_nats") and isinstance(value, int | float)}
+
+
+def _spent(run: Run, goal: int | str, percent: float, sustained: int = SUSTAINED) -> dict[str, float]:
+    """Return what a run had spent when it reached an accuracy, NaN where it did not; figures are named by `goal`."""
+    found = {name: (spent_to(run, metric, percent, sustained), scale) for name, (metric, scale) in _SPENT.items()}
+    return {name.format(goal): spent.value * scale if spent.exact else nan for name, (spent, scale) in found.items()}
 
 
 def _speed_up(page: Mapping[str, Any]) -> float:
@@ -262,10 +282,7 @@ def _against(run: Run, own: Mapping[str, float], baseline: Run) -> dict[str, flo
     }
     final = settled(baseline.curve["top1_percent"].to_numpy())
     for share in SHARES:
-        goal = share / 100 * final if final > 0 else nan
-        for name, (metric, scale) in _SPENT.items():
-            spent = spent_to(run, metric, goal)
-            found[name.format(share)] = spent.value * scale if spent.exact else nan
+        found |= _spent(run, share, share / 100 * final if final > 0 else nan)
     return found
 
 

@@ -20,9 +20,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from acesim.records.read import RunRecord
 from acesim.report.compare import compare, gather
-from acesim.report.layout import number
+from acesim.report.layout import number, short_key, spelt
 from acesim.report.placing import place_labels
-from acesim.scenario.errors import AcesimError
+from acesim.report.scales import Scale, size_scale, time_scale
+from acesim.scenario.errors import AcesimError, ResultMissing
 
 COLOURS = ("#333333", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
 """Okabe and Ito's palette, which the colour-blind can tell apart; dark grey for black, ochre for yellow."""
@@ -61,6 +62,19 @@ def draw_sweep(table: pd.DataFrame, keys: Sequence[str], out: str | Path) -> Pat
     path = checked(out)
     with rc_context(STYLE):
         return save(bandwidth(table, keys), path)
+
+
+def chosen(labels: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Return the labels to draw: those wanted, or all; ResultMissing where one was not run.
+
+    >>> chosen(["a", "b", "a"], ["b"]), chosen(["a", "b", "a"], [])
+    (['b'], ['a', 'b'])
+    """
+    there = list(dict.fromkeys(labels))
+    absent = [label for label in wanted if label not in there]
+    if absent:
+        raise ResultMissing(f"--policy {absent[0]}: no finished run has this label (there are: {', '.join(there)})")
+    return list(dict.fromkeys(wanted)) or there
 
 
 def checked(out: str | Path) -> Path:
@@ -104,16 +118,17 @@ def _look(place: int) -> dict[str, Any]:
 
 BARS = (("top1_percent", "Top-1 of the proxy (%)", "paper_top1_percent", 1.0),
         ("gb_up_per_baseline_round", "GB up per round\nof the baseline", "paper_gb", 1.0),
-        ("convergence_epochs", "Convergence (epochs)", "paper_convergence_epochs", 1.0),
-        ("simulated_s", "Simulated time (h)", "", 1 / 3600))
+        ("convergence_epochs", "Convergence (epochs)", "paper_convergence_epochs", 1.0))
 
 
 def table1(records: Sequence[RunRecord], baseline: str | None = None) -> Figure:
     """Draw the comparison as bars; where the paper has a value it is a hollow diamond."""
     table = compare(records, baseline)
+    time = time_scale(table["simulated_s"].max())
+    bars = (*BARS, ("simulated_s", f"Simulated time ({time.short})", "", time.factor))
     figure = _figure(7.2, 1.35 + 0.32 * len(table))
-    panels = figure.subplots(1, len(BARS), sharey=True)
-    for panel, (name, title, said, scale) in zip(panels, BARS, strict=True):
+    panels = figure.subplots(1, len(bars), sharey=True)
+    for panel, (name, title, said, scale) in zip(panels, bars, strict=True):
         theirs = table[said].to_numpy(float) if said in table else np.full(len(table), np.nan)
         _bars(panel, table, name, scale, theirs)
         panel.plot(theirs, np.arange(len(table)), "D", mfc="none", mec="#333333", ms=5, zorder=4)
@@ -155,29 +170,30 @@ def _epochs(curve: pd.DataFrame) -> pd.Series:
     return curve["epoch"]
 
 
-def _terabytes(curve: pd.DataFrame) -> pd.Series:
-    return (curve["bytes_up"] + curve["bytes_down"]) / 1e12
+def _gigabytes(curve: pd.DataFrame) -> pd.Series:
+    return (curve["bytes_up"] + curve["bytes_down"]) / 1e9
 
 
-def _simulated_hours(curve: pd.DataFrame) -> pd.Series:
-    return curve["time_s"] / 3600
-
-
-AXES: tuple[tuple[str, Callable[[pd.DataFrame], pd.Series]], ...] = (
-    ("Epochs", _epochs), ("TB sent, up and down", _terabytes), ("Simulated time (h)", _simulated_hours))
+def _axes(curves: Sequence[pd.DataFrame]) -> list[tuple[str, Callable[[pd.DataFrame], pd.Series]]]:
+    """Return what curves are drawn over, in units in which the longest can be read."""
+    size = size_scale(max(float(_gigabytes(curve).max()) for curve in curves))
+    time = time_scale(max(float(curve["time_s"].max()) for curve in curves))
+    return [("Epochs", _epochs), (f"{size.name} sent, up and down", lambda curve: _gigabytes(curve) * size.factor),
+            (f"Simulated time ({time.short})", lambda curve: curve["time_s"] * time.factor)]
 
 
 def convergence(records: Sequence[RunRecord], baseline: str | None = None) -> Figure:
     """Draw accuracy and loss over epochs, bytes and simulated time: the mean of seeds in their range."""
     runs = gather(records)
+    axes = _axes([run.curve for seeds in runs.values() for run in seeds.values()])
     figure = _figure(7.2, 4.4)
-    panels = figure.subplots(len(CURVES), len(AXES), sharex="col", sharey="row")
+    panels = figure.subplots(len(CURVES), len(axes), sharex="col", sharey="row")
     for row, (name, title) in enumerate(CURVES):
         panels[row, 0].set_ylabel(title)
-        for column, (_, axis) in enumerate(AXES):
+        for column, (_, axis) in enumerate(axes):
             for place, seeds in enumerate(runs.values()):
                 _curve(panels[row, column], [(axis(run.curve), run.curve[name]) for run in seeds.values()], place)
-    for column, (title, _) in enumerate(AXES):
+    for column, (title, _) in enumerate(axes):
         panels[-1, column].set_xlabel(title)
         panels[-1, column].set_xlim(left=0)
     panels[-1, 0].xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -210,15 +226,15 @@ def _curve(panel: Axes, curves: Sequence[tuple[pd.Series, pd.Series]], place: in
 
 # --- pareto ----------------------------------------------------------------------------------------------------------
 
-COSTS = (("gb_total", "TB sent, up and down", 1e-3), ("simulated_s", "Simulated time (h)", 1 / 3600))
-
-
 def pareto(records: Sequence[RunRecord], baseline: str | None = None) -> Figure:
     """Draw accuracy against bytes and against time; the grey steps join what nobody beats in both."""
     table = compare(records, baseline)
+    size, time = size_scale(table["gb_total"].max()), time_scale(table["simulated_s"].max())
+    costs = (("gb_total", f"{size.name} sent, up and down", size.factor),
+             ("simulated_s", f"Simulated time ({time.short})", time.factor))
     figure = _figure(7.2, 3.2)
-    panels = figure.subplots(1, len(COSTS), sharey=True)
-    for panel, (name, title, scale) in zip(panels, COSTS, strict=True):
+    panels = figure.subplots(1, len(costs), sharey=True)
+    for panel, (name, title, scale) in zip(panels, costs, strict=True):
         known = table[np.isfinite(table[name]) & np.isfinite(table["top1_percent"])]
         x, y = known[name].to_numpy(float) * scale, known["top1_percent"].to_numpy(float)
         _steps(panel, x, y)
@@ -251,8 +267,19 @@ def _steps(panel: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 # --- sweeps ----------------------------------------------------------------------------------------------------------
 
-SWEPT = (("top1_percent", "Top-1 of the proxy (%)", 1.0), ("simulated_s", "Simulated time (h)", 1 / 3600),
-         ("time_to_97_s", "Time to 97 % (h)", 1 / 3600))
+def _swept(table: pd.DataFrame, keys: Sequence[str], time: Scale) -> list[tuple[str, str, float]]:
+    """Return what is drawn of a sweep, and how it is called: what any run has; speed-ups over numbers of workers."""
+    kinds = [("top1_percent", "Top-1 of the proxy (%)", 1.0),
+             ("simulated_s", f"Simulated time ({time.short})", time.factor),
+             ("time_to_97_s", f"Time to 97 % ({time.short})", time.factor),
+             ("time_to_target_s", f"Time to target ({time.short})", time.factor)]
+    if keys[0].endswith(".count"):
+        kinds.append(("speed_up", "Speed-up", 1.0))
+    return [kind for kind in kinds if kind[0] in table and table[kind[0]].notna().any()]
+
+
+FEW = 8
+"""Most swept values that are all marked on their axis, and most lines that are drawn with their bands."""
 
 
 def bandwidth(table: pd.DataFrame, keys: Sequence[str]) -> Figure:
@@ -260,21 +287,22 @@ def bandwidth(table: pd.DataFrame, keys: Sequence[str]) -> Figure:
 
     What no run of the sweep has reached is left out.
     """
-    swept = [row for row in SWEPT if table[row[0]].notna().any()]
+    swept = _swept(table, keys, time_scale(table["simulated_s"].max()))
     kinds = [None] if len(keys) == 1 else list(dict.fromkeys(table[keys[1]]))
-    figure = _figure(7.2 if len(kinds) == 1 else 2.0 + 2.2 * len(kinds), 2.7 if len(kinds) == 1 else 6.0)
+    figure = _figure(7.2 if len(kinds) == 1 else 2.0 + 2.2 * len(kinds),
+                     2.7 if len(kinds) == 1 else 0.8 + 2.5 * len(swept))
     shape = (1, len(swept)) if len(kinds) == 1 else (len(swept), len(kinds))
     panels = figure.subplots(*shape, squeeze=False, sharey="row" if len(kinds) > 1 else False, sharex=True)
     labels = list(dict.fromkeys(table["label"]))
     for column, kind in enumerate(kinds):
-        chosen = table if kind is None else table[table[keys[1]] == kind]
+        shown = table if kind is None else table[table[keys[1]] == kind]
         for row, (name, title, scale) in enumerate(swept):
             panel = panels[0, row] if kind is None else panels[row, column]
-            _sweep_lines(panel, chosen, keys[0], name, scale, labels)
+            _sweep_lines(panel, shown, keys[0], name, scale, labels)
             if kind is None or column == 0:
                 panel.set_ylabel(title)
             if row == 0 and kind is not None:
-                panel.set_title(f"{keys[1]} = {kind}", fontsize=8)
+                panel.set_title(f"{short_key(keys[1])} {spelt(kind)}", fontsize=8)
     figure.supxlabel(keys[0], fontsize=9)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center",
                   ncols=_columns(len(labels)), handlelength=3.2)
@@ -286,7 +314,7 @@ def _sweep_lines(panel: Axes, table: pd.DataFrame, key: str, name: str, scale: f
         line = table[table["label"] == label]
         x, y = line[key].to_numpy(), line[name].to_numpy(float) * scale
         panel.plot(x, y, marker=MARKERS[place % len(MARKERS)], ms=3.5, lw=1.2, label=label, **_look(place))
-        if f"{name}_low" in line:
+        if f"{name}_low" in line and len(labels) <= FEW:  # the bands of a crowd would hide its lines
             low, high = (line[f"{name}_{end}"].to_numpy(float) * scale for end in ("low", "high"))
             panel.fill_between(x, low, high, color=_look(place)["color"], alpha=0.15, lw=0)
     values = table[name].to_numpy(float)
@@ -296,6 +324,9 @@ def _sweep_lines(panel: Axes, table: pd.DataFrame, key: str, name: str, scale: f
     places = pd.to_numeric(table[key], errors="coerce").to_numpy(float)
     if np.isfinite(places).all() and places.min() > 0 and places.max() >= 8 * places.min():
         panel.set_xscale("log")
+        if len(set(places)) <= FEW:
+            panel.set_xticks(sorted(set(places)))
+            panel.minorticks_off()
         panel.xaxis.set_major_formatter(FuncFormatter(_tick))
 
 

@@ -10,10 +10,12 @@ import pandas as pd
 
 from acesim.records.read import RunRecord
 from acesim.report.card import card
-from acesim.report.compare import BASELINE, VIEWS
+from acesim.report.compare import BASELINE, VIEWS, counted, target_percent
 from acesim.report.paper import SOURCE
+from acesim.report.scales import Scale, size_scale, time_scale
 
 NOTHING = "–"
+FALLEN = "learned nothing, or diverged (a mean loss no better than guessing)"
 
 
 class Block(NamedTuple):
@@ -78,7 +80,7 @@ def bounds(row: Mapping[str, Any], name: str, digits: int) -> str:
 Cell = Callable[[Mapping[str, Any]], str]
 
 
-def _spread(name: str, scale: float = 1.0) -> Cell:
+def scaled(name: str, scale: float = 1.0) -> Cell:
     """A mean and half its interval, scaled; the half with as many decimals as the mean."""
     def cell(row: Mapping[str, Any]) -> str:
         ends = [row.get(f"{name}{end}", float("nan")) * scale for end in ("", "_low", "_high")]
@@ -96,25 +98,45 @@ def _if_any(name: str, scale: float) -> Cell:
     return lambda row: number(row.get(name, 0.0) * scale) if row.get(name, 0.0) > 0 else NOTHING
 
 
-def _hours(share: int | str) -> Cell:
-    """Hours to an accuracy; how many seeds got there is said where not all did."""
-    return lambda row: _told(row, share, number(row[f"time_to_{share}_s"] / 3600))
+class Units(NamedTuple):
+    """In what a table tells times, sizes, and sizes a round."""
+
+    time: Scale
+    size: Scale
+    per_round: Scale
 
 
-def _told(row: Mapping[str, Any], share: int | str, text: str) -> str:
+def _units(table: pd.DataFrame) -> Units:
+    return Units(time_scale(table["simulated_s"].max()), size_scale(table["gb_total"].max()),
+                 size_scale(table[["gb_up_per_round", "gb_down_per_round"]].max().max(), rate=True))
+
+
+def _when(share: int, time: Scale) -> Cell:
+    """Time to an accuracy; how many seeds got there is said where not all did."""
+    return lambda row: told(row, share, number(row[f"time_to_{share}_s"] * time.factor))
+
+
+def told(row: Mapping[str, Any], share: int | str, text: str) -> str:
+    """Add how many seeds got to an accuracy, where not all did."""
     reached, seeds = row[f"reached_{share}"], row["seeds"]
     return text if reached in (0, seeds) else f"{text} ({reached}/{seeds})"
 
 
-def _to_target(share: int, currency: str) -> dict[str, Cell]:
+def _to_target(share: int | str, currency: str, units: Units) -> dict[str, Cell]:
     """What it took to get to an accuracy, each with half its interval."""
     return {
-        "epochs": lambda row: _told(row, share, spread(row, f"epochs_to_{share}", 1)),
-        "hours": _spread(f"time_to_{share}_s", 1 / 3600),
-        "TB": _spread(f"gb_to_{share}", 1e-3),
-        "kWh": _spread(f"kwh_to_{share}"),
-        f"{currency} of egress": _spread(f"cost_to_{share}"),
+        **_progress(share),
+        units.time.name: scaled(f"time_to_{share}_s", units.time.factor),
+        units.size.name: scaled(f"gb_to_{share}", units.size.factor),
+        "kWh": scaled(f"kwh_to_{share}"),
+        f"{currency} of egress": scaled(f"cost_to_{share}"),
     }
+
+
+def _progress(share: int | str) -> dict[str, Cell]:
+    """Rounds to a target of one's own, as papers count iterations; else epochs, off the smoothed curve."""
+    name, digits = ("rounds", 0) if share == "target" else ("epochs", 1)
+    return {name: lambda row: told(row, share, spread(row, f"{name}_to_{share}", digits))}
 
 
 def _tests(margin: float) -> dict[str, Cell]:
@@ -136,27 +158,24 @@ def _difference(reference: str | None) -> Cell:
     return lambda row: "(baseline)" if row["label"] == reference else bounds(row, "top1_difference", 2)
 
 
-def _learning(reference: str | None) -> dict[str, Cell]:
+def _learning(reference: str | None, time: Scale, target: bool) -> dict[str, Cell]:
     against = reference or "baseline"
     return {
         "top-1 %": lambda row: spread(row, "top1_percent", 2),
         f"against {against}": _difference(reference),
         "perplexity": lambda row: spread(row, "perplexity", 2),
         "conv. epochs": lambda row: spread(row, "convergence_epochs", 1),
-        "h to 90 %": _hours(90),
-        "h to 97 %": _hours(97),
-        "h to target": _hours("target"),
-    }
+    } | ({} if target else {f"{time.short} to {share} %": _when(share, time) for share in (90, 97)})
 
 
-def _cost() -> dict[str, Cell]:
+def _cost(units: Units) -> dict[str, Cell]:
     return {
-        "GB up/round": _plain("gb_up_per_round"),
-        "down": _plain("gb_down_per_round"),
-        "total TB": _plain("gb_total", scale=1e-3),
+        f"{units.per_round.name} up/round": _plain("gb_up_per_round", scale=units.per_round.factor),
+        "down": _plain("gb_down_per_round", scale=units.per_round.factor),
+        f"total {units.size.name}": _plain("gb_total", scale=units.size.factor),
         "less up %": _plain("reduction_percent", 1),
         "less all %": _plain("reduction_total_percent", 1),
-        "hours": _plain("simulated_s", scale=1 / 3600),
+        units.time.name: _plain("simulated_s", scale=units.time.factor),
         "of ideal %": _plain("share_of_ideal", scale=100),
         "wait s": _plain("sync_delay_s"),
         "kWh": _plain("energy_kwh"),
@@ -170,14 +189,14 @@ def _pace() -> dict[str, Cell]:
     }
 
 
-def _places() -> dict[str, Cell]:
+def _places(size: Scale) -> dict[str, Cell]:
     return {
         "worker GB": _plain("worker_gb"),
         "server GB": _plain("server_gb"),
-        "region TB": _plain("region_gb", scale=1e-3),
-        "links TB": _plain("link_gb", scale=1e-3),
-        "again TB": _if_any("retransmitted_gb", scale=1e-3),
-        "egress TB": _plain("egress_gb", scale=1e-3),
+        f"region {size.name}": _plain("region_gb", scale=size.factor),
+        f"links {size.name}": _plain("link_gb", scale=size.factor),
+        f"again {size.name}": _if_any("retransmitted_gb", scale=size.factor),
+        f"egress {size.name}": _plain("egress_gb", scale=size.factor),
         "egress cost": _plain("egress_cost"),
         "kg CO2": _plain("carbon_kg"),
         "drift": _plain("drift"),
@@ -207,13 +226,17 @@ def comparison_page(table: pd.DataFrame, records: Sequence[RunRecord]) -> Page:
     seeds = int(table["seeds"].max())
     how = f"mean ± half the 95 % interval over {seeds} seeds" if seeds > 1 else "one seed: no intervals"
     against = table.attrs.get("baseline") or "the baseline"
-    blocks = [_block(f"What was learned ({how})", table, _learning(table.attrs.get("baseline")))]
+    units, target = _units(table), _target_percent(records)
+    aimed = target is not None
+    title = f"To {target:g} % top-1, the scenario's target" if aimed else f"To 97 % of {against}'s final accuracy"
+    reached = _block(title, table, _to_target("target" if aimed else 97, _currency(records), units))
+    blocks = [_block(f"What was learned ({how})", table, _learning(table.attrs.get("baseline"), units.time, aimed))]
+    blocks += [reached] if aimed else []
     if "difference_p" in table:
         blocks.append(_test_block(table))
-    blocks += [_block("What it cost (all workers together, nominal bytes)", table, _cost()),
-               _block("How it scales", table, _pace()),
-               _block(f"To 97 % of {against}'s final accuracy", table, _to_target(97, _currency(records))),
-               _block("Where it went", table, _places())]
+    blocks += [_block("What it cost (all workers together, nominal bytes)", table, _cost(units)),
+               _block("How it scales", table, _pace()), *([] if aimed else [reached]),
+               _block("Where it went", table, _places(units.size))]
     if "paper_gb" in table:
         blocks.append(_block("Beside the paper's Table 1", table, _beside_paper()))
     return Page([block for block in blocks if len(block.header) > 1], notes(table, records), _card(records))
@@ -235,6 +258,11 @@ def _test_notes(table: pd.DataFrame) -> list[str]:
             "Holm: the same for all policies together"] if "difference_p" in table else []
 
 
+def _target_percent(records: Sequence[RunRecord]) -> float | None:
+    """Return the accuracy at which runs of this scenario stop."""
+    return target_percent(records[0].manifest) if records else None
+
+
 def _currency(records: Sequence[RunRecord]) -> str:
     return str(records[0].manifest["scenario"].get("currency", "USD"))
 
@@ -242,7 +270,8 @@ def _currency(records: Sequence[RunRecord]) -> str:
 def notes(table: pd.DataFrame, records: Sequence[RunRecord]) -> list[str]:
     """Say what the figures are of, and what to measure them against."""
     first = records[0].manifest
-    lines = [_scales(first), _rho(table), _yardsticks(table, first), *_test_notes(table), *_remarks(table)]
+    lines = [scales(first), _rho(table), _yardsticks(table, first), *_test_notes(table),
+             _no_better(table), *remarks(table)]
     if table.attrs.get("baseline") is None:
         lines.append(f"no run of {BASELINE}: nothing is compared with a baseline (choose one with --baseline)")
     if "paper_gb" in table:
@@ -250,7 +279,8 @@ def notes(table: pd.DataFrame, records: Sequence[RunRecord]) -> list[str]:
     return [line for line in lines if line]
 
 
-def _scales(page: Mapping[str, Any]) -> str:
+def scales(page: Mapping[str, Any]) -> str:
+    """Say which model is trained and which is timed."""
     trained, timed = page.get("parameters"), page.get("nominal_parameters")
     if trained is None or timed is None:
         return ""
@@ -269,9 +299,18 @@ def _rho(table: pd.DataFrame) -> str:
     return f"rho (communication over computation of a dense round): {shown}"
 
 
+def learned_nothing(row: Mapping[Any, Any]) -> bool:
+    """Has a policy's training diverged, or never begun?  Its loss is then no better than that of guessing."""
+    return bool(row["loss_nats"] > 0.99 * row.get("guessing_nats", float("nan")))
+
+
+def _no_better(table: pd.DataFrame) -> str:
+    fallen = [str(row["label"]) for row in table.to_dict("records") if learned_nothing(row)]
+    return f"{FALLEN}: {', '.join(fallen)}" if fallen else ""
+
+
 def _yardsticks(table: pd.DataFrame, page: Mapping[str, Any]) -> str:
-    known = {name.removesuffix("_nats"): float(value) for name, value in (page.get("yardsticks") or {}).items()
-             if name.endswith("_nats") and isinstance(value, (int, float))}
+    known = counted(page)
     if not known:
         return ""
     marks = ", ".join(f"{name} {number(value, 3)}" for name, value in known.items())
@@ -281,9 +320,10 @@ def _yardsticks(table: pd.DataFrame, page: Mapping[str, Any]) -> str:
 
 def view_page(table: pd.DataFrame, kind: str, records: Sequence[RunRecord] = ()) -> Page:
     """Lay out a view at equal bytes or equal time."""
-    spent: Cell = _plain("gb", scale=1e-3) if kind == "bytes" else _plain("simulated_s", scale=1 / 3600)
+    of, scale = ("gb", size_scale(table["gb"].max())) if kind == "bytes" else \
+        ("simulated_s", time_scale(table["simulated_s"].max()))
     columns = {
-        "after TB" if kind == "bytes" else "after hours": spent,
+        f"after {scale.name}": _plain(of, scale=scale.factor),
         "epochs": _plain("epoch", 1),
         "top-1 %": lambda row: spread(row, "top1_percent", 2),
         f"against {table.attrs.get('baseline') or 'baseline'}": _difference(table.attrs.get("baseline")),
@@ -296,64 +336,27 @@ def view_page(table: pd.DataFrame, kind: str, records: Sequence[RunRecord] = ())
                 _card(records))
 
 
-ACROSS = 24
-"""Most cells of a sweep that are printed in blocks, one a figure; more are printed below each other."""
+# --- what recipes say ------------------------------------------------------------------------------------------------
 
+def short_key(key: str) -> str:
+    """Return the last two parts of a swept key, and its unit: a ratio alone might be of anything.
 
-def sweep_page(table: pd.DataFrame, keys: Sequence[str], records: Sequence[RunRecord] = ()) -> Page:
-    """Lay out a sweep's cells: the values swept, and the figures most looked for."""
-    brief = table["simulated_s"].max() < 7200
-    unit, scale = ("min", 1 / 60) if brief else ("hours", 1 / 3600)
-    small = table["gb_total"].max() < 1000
-    columns = {"top-1 %": ("top1_percent", 1.0), unit: ("simulated_s", scale),
-               f"{unit[0]} to 97 %": ("time_to_97_s", scale), f"{unit[0]} to target": ("time_to_target_s", scale),
-               "speed-up": ("speed_up", 1.0),
-               "total GB" if small else "total TB": ("gb_total", 1.0 if small else 1e-3)}
-    columns = {head: each for head, each in columns.items() if each[0] in table and table[each[0]].notna().any()}
-    remarks = _remarks(table, keys)
-    if len(table[list(keys)].drop_duplicates()) <= ACROSS:
-        blocks = [block for head, column in columns.items() for block in _across(head, table, keys, *column)]
-        return Page(blocks, remarks, _card(records))
-    rows = [[*(value if isinstance(value, str) else number(value) for value in (row[key] for key in keys)),
-             row["label"], *(number(row[name] * scale) for name, scale in columns.values())]
-            for row in table.to_dict("records")]
-    return Page([Block("Sweep", [*keys, "policy", *columns], rows)], remarks, _card(records))
-
-
-def _across(title: str, table: pd.DataFrame, keys: Sequence[str], name: str, scale: float) -> list[Block]:
-    """Lay out one figure: a row a policy, a column a value of the first key, a block for what the others are."""
-    first, *others = keys
-    heads = table[first].drop_duplicates().tolist()
-    blocks = []
-    for place in table[others].drop_duplicates().to_dict("records") if others else [{}]:
-        rows = table.loc[(table[others] == pd.Series(place)).all(axis=1)] if others else table
-        found = {(row["label"], row[first]): row[name] * scale for row in rows.to_dict("records")}
-        lines = [[label, *(number(found.get((label, value), float("nan"))) for value in heads)]
-                 for label in rows["label"].drop_duplicates()]
-        where = [f"{_short(key)} {_value(place[key])}" for key in others]
-        blocks.append(Block(", ".join([title, *where]), ["policy", *(f"{_short(first)} {_value(v)}" for v in heads)],
-                            lines))
-    return blocks
-
-
-def _short(key: str) -> str:
-    """Return the last part of a swept key, without its unit: the values are spelt out.
-
-    >>> _short("workers.*.access.uplink (Mbps)")
-    'uplink Mbps'
+    >>> short_key("workers.*.access.uplink (Mbps)"), short_key("task.partition.quantity.ratio")
+    ('access.uplink Mbps', 'quantity.ratio')
     """
     path, _, unit = key.partition(" (")
-    return " ".join([path.rpartition(".")[2], unit.rstrip(")")]).rstrip()
+    return " ".join([".".join(path.split(".")[-2:]), unit.rstrip(")")]).rstrip()
 
 
-def _value(value: Any) -> str:
+def spelt(value: Any) -> str:
+    """Spell a swept value."""
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _remarks(table: pd.DataFrame, keys: Sequence[str] = ()) -> list[str]:
+def remarks(table: pd.DataFrame, keys: Sequence[str] = ()) -> list[str]:
     """Say what recipes had to say, each with the cell it is said of."""
     if "remarks" not in table:
         return []
     said = table[table["remarks"].notna()].to_dict("records")
-    return [" ".join([*(f"{_short(key)} {_value(row[key])}," for key in keys), f"{row['label']}:", row["remarks"]])
+    return [" ".join([*(f"{short_key(key)} {spelt(row[key])}," for key in keys), f"{row['label']}:", row["remarks"]])
             for row in said]

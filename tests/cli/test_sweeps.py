@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from acesim.records.read import find
-from acesim.report.layout import sweep_page
+from acesim.report.grids import sweep_page
 from acesim.scenario import to_yaml
 from acesim.scenario.errors import ResultMissing, ScenarioError
 from acesim.study import read_scenario, run
@@ -157,10 +157,27 @@ def test_small_grids_stand_side_by_side_and_large_ones_below_each_other(grid, fa
     found = sweep(grid, jobs=1, out=tmp_path, runner=fake)
     page = sweep_page(found.table, found.keys)
     titles = [block.title for block in page.blocks[:2]]
-    assert titles == ["top-1 %, region_uplink Gbps 1", "top-1 %, region_uplink Gbps 2"]
-    assert page.blocks[0].header == ["policy", "regions 2", "regions 3"]
+    assert titles == ["top-1 %, network.region_uplink Gbps 1", "top-1 %, network.region_uplink Gbps 2"]
+    assert page.blocks[0].header == ["policy", "network.regions 2", "network.regions 3"]
     assert [row[0] for row in page.blocks[0].rows] == ["full-sync", "top-k"]
     wide = sweep(grid, ["network.regions=1:25:lin:25"], ["full-sync"], jobs=1, out=tmp_path / "wide", runner=fake)
     [block] = sweep_page(wide.table, wide.keys).blocks
     assert block.header[:2] == ["network.regions", "policy"]
     assert len(block.rows) == 25
+
+
+def test_below_a_grid_stands_what_its_figures_are_of_and_who_fell(grid, fake, tmp_path):
+    found = sweep(grid, jobs=1, out=tmp_path, runner=fake)
+    assert len(found.records) == 8
+    table = found.table.assign(guessing_nats=[9.0] * 7 + [0.1])
+    notes = sweep_page(table, found.keys, found.records).notes
+    assert "one seed: no intervals" in notes
+    assert any(note.endswith("top-k at network.regions 3, network.region_uplink Gbps 2") for note in notes)
+
+
+def test_speed_ups_are_told_of_grids_over_numbers_of_workers(grid, fake, tmp_path):
+    table = sweep(grid, jobs=1, out=tmp_path, runner=fake).table.assign(speed_up=2.0)
+    assert not any(block.title.startswith("speed-up") for block in sweep_page(table, ["network.regions"]).blocks)
+    counted = table.rename(columns={"network.regions": "workers.gpu.count"})
+    blocks = {block.title: block for block in sweep_page(counted, ["workers.gpu.count"]).blocks}
+    assert blocks["speed-up"].header == ["policy", "gpu.count 2", "gpu.count 3"]

@@ -201,6 +201,35 @@ def test_what_a_worker_holds_is_what_it_was_told(secondary):
             assert worker.version <= simulation.world.cloud.version
 
 
+def test_without_secondary_compression_an_answer_makes_a_worker_the_servers_equal():
+    """v_k = M after each reply: what a worker holds is the server's model of the answer's version, bit for bit."""
+    kept = []
+
+    class Kept(EachArrival):
+        def step(self, model, inbox, compressor, state):
+            stepped = super().step(model, inbox, compressor, state)
+            kept.append(stepped[0].copy())
+            return stepped
+
+    policy = asynchronous(Scaled(SparsificationAwareMomentum(LayerTopK(0.2), 0.5)), Changes())
+    setup = hand_setup(replace(policy, aggregator=Kept(SGD(), ONE)), **(FAST_AND_SLOW | {"size": 30, "nominal": 30}))
+    simulation = Simulation(setup, Nowhere())
+    kept.append(setup.task.initial(setup.seed))
+    held = []
+    arrive = simulation._arrive
+
+    def watched(message):
+        if message.kind == "down":
+            held.append((message.version, message.received.copy()))
+        arrive(message)
+
+    simulation._arrive = watched
+    simulation.run()
+    assert len({version for version, _ in held}) > 5
+    for version, model in held:
+        np.testing.assert_array_equal(model, kept[version])
+
+
 def test_after_draining_every_worker_holds_the_servers_model():
     """A last answer of everything (k = P): theta_k = theta_0 + M, to a rounding."""
     setup = hand_setup(asynchronous(Scaled(ErrorFeedback(LayerTopK(0.2))), LayerTopK(0.1)),

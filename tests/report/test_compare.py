@@ -274,3 +274,36 @@ def test_what_the_target_took_has_its_intervals(table, records):
     assert block.rows[0][1].count("±") == 1
     assert block.rows[4][1:] == [NOTHING] * 5
     assert table.loc["full-sync", "kwh_to_97"] < table.loc["full-sync", "energy_kwh"]
+
+
+def test_a_scenario_with_a_target_says_what_it_took(studies, tmp_path):
+    aimed = load(studies(tmp_path, scenario={"name": "aimed", "stop": {"target_accuracy_percent": 40.0}}))
+    table = compare(aimed)
+    page = comparison_page(table, aimed)
+    assert [block.title for block in page.blocks[:2]] == [
+        "What was learned (mean ± half the 95 % interval over 3 seeds)", "To 40 % top-1, the scenario's target"]
+    assert page.blocks[1].header == ["policy", "rounds", "hours", "TB", "kWh", "USD of egress"]
+    assert "h to 97 %" not in page.blocks[0].header
+    rows = table.set_index("label")
+    curve = next(each for each in aimed if (each.label, each.seed) == ("full-sync", 0)).metrics()
+    first = curve[curve["top1_percent"] >= 40.0].iloc[0]
+    one = compare([each for each in aimed if each.seed == 0]).set_index("label").loc["full-sync"]
+    assert first["time_s"] - 24 * 1800 < one["time_to_target_s"] <= first["time_s"]
+    assert one["rounds_to_target"] == pytest.approx(one["epochs_to_target"] * 24)
+    assert rows.loc["local-only", "reached_target"] == 0
+
+
+def test_a_short_study_is_told_in_seconds_and_megabytes(table, records):
+    brief = table.reset_index(drop=True).assign(simulated_s=60.0, gb_total=0.5,
+                                                gb_up_per_round=0.01, gb_down_per_round=0.01)
+    brief.attrs = dict(table.attrs)
+    heads = [head for block in comparison_page(brief, records).blocks for head in block.header]
+    assert {"seconds", "s to 97 %", "total MB", "MB up/round", "egress MB"} <= set(heads)
+    assert "hours" not in heads
+
+
+def test_who_learned_nothing_is_named(studies, tmp_path):
+    lost = load(studies(tmp_path, labels=("top-k",), seeds=(0,), yardsticks={"majority_nats": 2.302},
+                        loss_nats=2.3026, scenario={"name": "x"}))
+    assert any("learned nothing, or diverged" in note and note.endswith(": top-k")
+               for note in comparison_page(compare(lost), lost).notes)

@@ -8,7 +8,8 @@ from matplotlib.image import imread
 from acesim.records.read import load
 from acesim.report import figures
 from acesim.report.compare import compare
-from acesim.scenario.errors import AcesimError
+from acesim.scenario.errors import AcesimError, ResultMissing
+from acesim.study import Study
 
 
 @pytest.mark.parametrize("kind", sorted(figures.KINDS))
@@ -65,6 +66,25 @@ def test_sweeps_draw(keys, swept, tmp_path):
     chosen = swept if len(keys) == 2 else swept[swept["rtt (ms)"] == 10]
     text = figures.draw_sweep(chosen, keys, tmp_path / "a.svg").read_text(encoding="utf-8")
     assert keys[0] in text
+
+
+def test_speed_ups_are_drawn_over_numbers_of_workers_in_a_unit_that_can_be_read(swept, tmp_path):
+    counts = swept.rename(columns={"uplink (Mbps)": "workers.gpu.count"}).assign(simulated_s=600.0, speed_up=4.0)
+    drawn = figures.draw_sweep(counts, ["workers.gpu.count", "rtt (ms)"], tmp_path / "a.svg")
+    text = drawn.read_text(encoding="utf-8")
+    assert "Speed-up" in text
+    assert "Simulated time (min)" in text
+    other = figures.draw_sweep(swept.assign(speed_up=4.0), ["uplink (Mbps)"], tmp_path / "b.svg")
+    assert "Speed-up" not in other.read_text(encoding="utf-8")
+
+
+def test_some_policies_alone(records, tmp_path):
+    text = Study(records[0].folder.parents[1]).plot("convergence", tmp_path / "a.svg", None, ["top-k", "fedavg"])
+    drawn = text.read_text(encoding="utf-8")
+    assert "top-k" in drawn
+    assert "full-sync" not in drawn
+    with pytest.raises(ResultMissing, match="--policy topk: no finished run has this label"):
+        figures.chosen(["top-k"], ["topk"])
 
 
 def test_what_cannot_be_drawn_is_said(records, swept, tmp_path):
