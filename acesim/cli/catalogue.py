@@ -19,6 +19,7 @@ from acesim.scenario import load as load_scenario
 from acesim.scenario import scenario_path, schema, shipped_scenarios, to_yaml
 from acesim.scenario.errors import AcesimError
 from acesim.study import read_scenario
+from acesim.sweeps import cells, own_bundles
 from acesim.terminal import Voice
 
 # --- scenarios and what there is -------------------------------------------------------------------------------------
@@ -38,11 +39,15 @@ def validate(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...]
     if show_defaults:
         click.echo(to_yaml(loaded), nl=False)
     workers = sum(group.count for group in loaded.workers)
-    voice.say(f"{loaded.name}: fine; {len(loaded.policies)} policies x {len(loaded.seeds)} seeds on {workers} workers")
+    points = sum(1 for _ in cells(scenario, own_bundles(loaded), overrides, "results", plugins)) if loaded.sweep else 0
+    grid = f", at each of {points} points of its grid" if points else ""
+    voice.say(f"{loaded.name}: fine; {len(loaded.policies)} policies x {len(loaded.seeds)} seeds on {workers} "
+              f"workers{grid}")
     if narrowed := narrowed_by_cards(loaded):
         voice.say(f"network cards are slower than the lines of: {', '.join(narrowed)} (device.network changes a card)")
     if not (no_estimate or quiet):
-        voice.say(in_words(estimate(loaded, plugins=plugins)))
+        voice.say(f"{'at the point that the file itself holds: ' if points else ''}"
+                  f"{in_words(estimate(loaded, plugins=plugins))}")
 
 
 @cli.command("schema", epilog=example("schema > acesim.schema.json"))

@@ -2,7 +2,9 @@
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from acesim.cli import cli
 from acesim.records.read import find
 from acesim.report.grids import sweep_page
 from acesim.scenario import to_yaml
@@ -181,3 +183,11 @@ def test_speed_ups_are_told_of_grids_over_numbers_of_workers(grid, fake, tmp_pat
     counted = table.rename(columns={"network.regions": "workers.gpu.count"})
     blocks = {block.title: block for block in sweep_page(counted, ["workers.gpu.count"]).blocks}
     assert blocks["speed-up"].header == ["policy", "gpu.count 2", "gpu.count 3"]
+
+
+def test_validate_looks_at_every_point_of_a_grid(grid, tmp_path):
+    said = CliRunner().invoke(cli, ["validate", str(grid), "--no-estimate"])
+    assert "at each of 4 points of its grid" in said.output
+    grid.write_text(GRID.replace("[4, 5]", "[4, 0]"), encoding="utf-8")
+    said = CliRunner().invoke(cli, ["validate", str(grid), "--no-estimate"])
+    assert (said.exit_code, "task.steps_per_epoch = 0: must be >= 1" in said.output) == (2, True)
