@@ -316,10 +316,12 @@ def test_what_was_lost_is_counted_again_from_the_rows():
         pytest.approx(played.outcome.totals["lost_bytes_up"])
 
 
-@pytest.mark.parametrize("name", ["full-sync", "ace-sync"])
-def test_runs_with_churn_repeat_whatever_the_chunk(name):
+@pytest.mark.parametrize(("name", "parameters"), [
+    ("full-sync", {}), ("ace-sync", {}),
+    ("ace-sync", {"personal": ["x.0", "x.4"], "clusters": 2, "recluster_every": 3})])
+def test_runs_with_churn_repeat_whatever_the_chunk(name, parameters):
     found = scenario(**BUSY)
-    one, again, other = (play(small_setup(name, scenario=found, chunk=chunk)) for chunk in (8, 8, 3))
+    one, again, other = (play(small_setup(name, parameters, scenario=found, chunk=chunk)) for chunk in (8, 8, 3))
     assert one.outcome.training_digest == again.outcome.training_digest == other.outcome.training_digest
     assert one.timeline() == again.timeline() == other.timeline()
     assert one.of("lost")
