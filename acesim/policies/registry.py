@@ -58,8 +58,9 @@ def knobs(recipe: Recipe) -> dict[str, Any]:
     return {name: each.default for name, each in list(inspect.signature(recipe).parameters.items())[1:]}
 
 
-KINDS: Mapping[str, tuple[Any, str]] = {"bool": (bool, "true or false"), "int": (int, "a whole number"), "float": ((int, float), "a number"),
-         "str": (str, "text"), "None": (type(None), "null")}
+KINDS: Mapping[str, tuple[Any, str]] = {
+    "bool": (bool, "true or false"), "int": (int, "a whole number"), "float": ((int, float), "a number"),
+    "str": (str, "text"), "None": (type(None), "null")}
 """What the annotations of a recipe's parameters take, and how that is said."""
 
 
