@@ -166,15 +166,16 @@ def progress_of(orders: Sequence[Order]) -> list[RunProgress]:
 
 
 def _progress(order: Order) -> RunProgress:
+    label = f"{order.policy.label}, {order.where}" if order.where else order.policy.label
     page = read_manifest(order.folder)
     if page is not None:
         last = {name: page.get(name) for name in ("top1_percent", "loss_nats", "bytes_up", "bytes_down")}
         row = last | {"progress": 1.0, "time_s": page.get("simulated_s"), "wall_s": page.get("wall_s"),
                       "peak_rss_bytes": page.get("peak_rss_bytes")}
-        return RunProgress(order.policy.label, order.seed, page["status"], row)
+        return RunProgress(label, order.seed, page["status"], row)
     row = read_json(order.folder / PROGRESS) or {}
     started = row or (order.folder / EVENTS).exists()
-    return RunProgress(order.policy.label, order.seed, "running" if started else "waiting", row)
+    return RunProgress(label, order.seed, "running" if started else "waiting", row)
 
 
 # --- what the user holds ---------------------------------------------------------------------------------------------

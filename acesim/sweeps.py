@@ -20,6 +20,7 @@ import pandas as pd
 from acesim.records.orders import Order, arrange, cell_folder, orders_of
 from acesim.records.read import RunRecord
 from acesim.records.store import read_json, write_json
+from acesim.report.layout import short_key, spelt
 from acesim.scenario import Scenario
 from acesim.scenario.errors import Problem, ResultMissing, ScenarioError
 from acesim.study import Runner, Study, Watcher, choose_policies, execute, read_scenario, run_one
@@ -169,7 +170,9 @@ def sweep(scenario: str | Path, over: Sequence[str] = (), policies: Sequence[str
     todo: list[Order] = []
     for cell in grid:
         chosen = choose_policies(cell.scenario, policies, plugins)
-        orders = orders_of(cell.scenario, chosen, seeds, cell.folder, plugins)
+        where = ", ".join(f"{short_key(bundle[0].column)} {spelt(cell.place[bundle[0].column])}" for bundle in bundles)
+        orders = [order._replace(where=where)
+                  for order in orders_of(cell.scenario, chosen, seeds, cell.folder, plugins)]
         todo += arrange(orders, cell.folder, fresh)
     execute(todo, jobs, on_progress, runner)
     return _gathered(Path(out) / grid[0].scenario.name, bundles, grid)

@@ -15,13 +15,14 @@ from acesim.scenario.errors import Problem, ScenarioError
 
 
 class Order(NamedTuple):
-    """One run to be computed."""
+    """One run to be computed.  where: the point of a grid it is at, in words, for those who watch."""
 
     scenario: Scenario
     policy: PolicySpec
     seed: int
     folder: Path
     plugins: tuple[str, ...] = ()
+    where: str = ""
 
 
 def orders_of(scenario: Scenario, specs: Sequence[PolicySpec], seeds: Sequence[int] | None, folder: Path,

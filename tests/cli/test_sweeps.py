@@ -191,3 +191,12 @@ def test_validate_looks_at_every_point_of_a_grid(grid, tmp_path):
     grid.write_text(GRID.replace("[4, 5]", "[4, 0]"), encoding="utf-8")
     said = CliRunner().invoke(cli, ["validate", str(grid), "--no-estimate"])
     assert (said.exit_code, "task.steps_per_epoch = 0: must be >= 1" in said.output) == (2, True)
+
+
+def test_who_watches_a_grid_is_told_where_each_run_is(grid, fake, tmp_path):
+    seen = {}
+    sweep(grid, jobs=1, out=tmp_path, runner=fake, on_progress=lambda runs: seen.update(runs=runs))
+    assert [run.label for run in seen["runs"]][:3] == [
+        "full-sync, network.regions 2, network.region_uplink Gbps 1",
+        "top-k, network.regions 2, network.region_uplink Gbps 1",
+        "full-sync, network.regions 2, network.region_uplink Gbps 2"]
