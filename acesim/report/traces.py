@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from acesim.network.files import Recording
 from acesim.network.models import AccessModel
 from acesim.network.statistics import autocorrelation, summary, times_to_move
 from acesim.network.traces import Rates
-from acesim.report.figures import COLOURS, STYLE, checked, save
 from acesim.scenario.units import to_mbps
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 STARTS = 2000
 LONGEST_LAG_S = 120.0
@@ -74,6 +73,12 @@ def kind_line(name: str, model: AccessModel) -> str:
 
 def draw_trace(recording: Recording, out: str | Path) -> Path:
     """Draw rates over time, their distribution and their memory into a file (.svg, .png, .pdf)."""
+    from matplotlib import rc_context  # half a second, which nobody need wait for who draws nothing
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from acesim.report.figures import COLOURS, STYLE, checked, save
+
     path = checked(out)
     even, step_s = grid_of(recording)
     with rc_context(STYLE):

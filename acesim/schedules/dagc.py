@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from acesim.scenario.errors import PolicyError
 from acesim.schedules.fixed import weigh
@@ -117,6 +116,8 @@ def clip_at_one(ratios: Floats, sizes: Floats) -> tuple[Floats, int]:
 
 def _waterfilled(shares: Floats, ratio: float) -> Floats:
     """Return the ratios max(m, c s) of sum n ratio that make Phi least."""
+    from scipy.optimize import minimize_scalar  # 16 MB and a tenth of a second: only runs that fill water pay for it
+
     budget = shares.size * ratio
 
     def found(lowest: float) -> Floats:
