@@ -20,23 +20,23 @@ def follower_counts(training: Symbols, contexts: Ids, vocabulary: int) -> NDArra
     """Count which symbol follows each context in the training text.
 
     training   [N] symbols
-    contexts   [n, h], rows distinct; h may be 0
+    contexts   [n, h], rows distinct; h may be 0; V^h rows must fit in memory
     returns    [n, V]
     """
     length = contexts.shape[1]
     powers = vocabulary ** np.arange(length - 1, -1, -1)
     keys = contexts @ powers if length else np.zeros(len(contexts), np.int64)
-    order = np.argsort(keys)
-    ranked = keys[order]
+    rows = np.full(vocabulary ** length, -1)
+    rows[keys] = np.arange(len(contexts))
     counts = np.zeros(len(contexts) * vocabulary, np.int64)
     for start in range(0, len(training) - length, SLICE):
         part = training[start:start + SLICE + length].astype(np.int64)
         seen = np.zeros(len(part) - length, np.int64)
         for place, power in enumerate(powers):
             seen += part[place:place + len(seen)] * power
-        found = np.minimum(np.searchsorted(ranked, seen), len(keys) - 1)
-        known = ranked[found] == seen
-        counts += np.bincount(order[found[known]] * vocabulary + part[length:][known], minlength=len(counts))
+        row = rows[seen]
+        known = row >= 0
+        counts += np.bincount(row[known] * vocabulary + part[length:][known], minlength=len(counts))
     return counts.reshape(len(contexts), vocabulary)
 
 
