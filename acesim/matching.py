@@ -15,7 +15,8 @@ from typing import NamedTuple
 from threadpoolctl import threadpool_limits
 
 from acesim.engine import simulate
-from acesim.records.rows import Block, Event, MetricRow
+from acesim.records.blocks import Mixed
+from acesim.records.rows import Event, MetricRow
 from acesim.scenario import PolicySpec, Scenario
 from acesim.scenario.errors import PolicyError
 from acesim.study import Order, choose_policies, prepare
@@ -37,7 +38,7 @@ class _Nowhere:
     def event(self, event: Event) -> None:
         """Take an event."""
 
-    def block(self, block: Block) -> None:
+    def block(self, block: Mixed) -> None:
         """Take many events."""
 
     def metric(self, row: MetricRow) -> None:

@@ -124,6 +124,7 @@ class Update(NamedTuple):
     version   of the model the sender started from
     steps     local steps behind it; the weighted mean of them where a region has summed
     variants  whom it speaks for; () where all follow the one model
+    batches   fingerprint of the data behind it
     """
 
     sender: int
@@ -132,6 +133,7 @@ class Update(NamedTuple):
     version: int
     steps: float = 1.0
     variants: tuple[Variant, ...] = ()
+    batches: int = 0
 
 
 class Guide(NamedTuple):

@@ -30,6 +30,7 @@ from benchmarks.fedavg import fedavg_rows
 from benchmarks.learning import gradient_rows, large_rows, task_rows
 from benchmarks.memory import memory_rows
 from benchmarks.profile import profile_rows
+from benchmarks.simulator import simulator_rows
 from benchmarks.timing import REPEATS, Row, median_s, processor
 
 
@@ -66,6 +67,7 @@ PARTS: dict[str, tuple[Callable[[list[Row]], object], ...]] = {
     "flows": (lambda rows: rows.extend(flows.rows()),),
     "runs": (run_rows,),
     "profile": (profile_rows,),
+    "simulator": (simulator_rows,),
     "memory": (memory_rows,),
 }
 

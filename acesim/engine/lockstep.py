@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from acesim.engine.cohort import Cohort, Job
 from acesim.engine.ledger import Ledger, check_payload
 from acesim.engine.recorder import Recorder
-from acesim.engine.state import Progress, averages
+from acesim.engine.state import Progress, Worker, averages
 from acesim.engine.variants import speaks
-from acesim.engine.world import World
+from acesim.engine.world import World, walk
 from acesim.network.jitter import Jitter
 from acesim.network.lanes import Lane
-from acesim.records.rows import Block
-from acesim.seam import Compressor, Guide, Payload, Plan, Variant, Vector, Wire, Work
+from acesim.records.blocks import Block, Mixed
+from acesim.seam import Compressor, Guide, Payload, Plan, Update, Vector, Work
 
 Seconds = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -38,26 +38,15 @@ class Download(NamedTuple):
     ready_s: float
 
 
-class Answer(NamedTuple):
-    """What a worker's upload comes to in the cloud's inbox; `batches`: fingerprint of the data behind it."""
-
-    sender: int
-    payload: Payload
-    weight: float
-    version: int
-    batches: int
-    steps: float = 1.0
-    variants: tuple[Variant, ...] = ()
-
-
 class Messages(NamedTuple):
     """Messages of one direction, a row a participant: when ready to leave, when the last byte has left, when there.
 
-    wires   int64 [n, 3], values, indices and scales; proxy_bytes: of the same payloads as trained
+    sizes    values, indices, scales, and bytes of the same payloads as trained: int64 [n] each, or the one of all
+    control  bytes that ride on each
     """
 
-    wires: NDArray[np.int64]
-    proxy_bytes: NDArray[np.int64]
+    sizes: tuple[NDArray[np.int64] | int, ...]
+    control: int
     nbytes: Seconds
     ready_s: Seconds
     sent_s: Seconds
@@ -69,9 +58,10 @@ class Lockstep:
 
     def __init__(self, world: World, cohort: Cohort, ledger: Ledger, recorder: Recorder, progress: Progress,
                  jitter: Jitter) -> None:
-        self._world, self._cohort, self._ledger = world, cohort, ledger
+        self._world, self._policy, self._cohort, self._ledger = world, world.policy, cohort, ledger
         self._recorder, self._progress, self._jitter = recorder, progress, jitter
         self._lanes = _lanes(world)
+        self._handed = {kind: np.zeros(world.workers_count) for kind in self._lanes}  # bytes since `hand_over`
         devices, self._radios = world.fleet.devices, np.array(world.fleet.radios)
         self._byte_s = np.array([1 / device.memory_bytes_per_s for device in devices])
         self._flop_s = np.array([1 / device.flops_per_s for device in devices])
@@ -91,93 +81,111 @@ class Lockstep:
             moved += lane.moved_bytes_per_link
         return moved
 
-    def play(self, plan: Plan, now_s: float, down: Sequence[Download],
-             guide: Guide | None = None) -> tuple[float, list[Answer]]:
+    def play(self, plan: Plan, now_s: float, down: Sequence[Download], which: Sequence[int],
+             guide: Guide | None = None) -> tuple[float, list[Update]]:
         """Play a round; return when the cloud has decoded its last answer, and all answers by sender.
 
-        down    for each participant
+        down    the different ones; which: of them each participant is sent
         guide   what the cloud's optimizer holds
         """
-        world, rows = self._world, np.asarray(plan.participants)
-        downlink, uplink = world.policy.downlink, world.policy.uplink
-        received = self._send("download", rows, [each.payload for each in down],
-                              np.array([each.ready_s for each in down]), plan.nbytes)
+        world, rows, downlink, uplink = self._world, plan.participants, self._policy.downlink, self._policy.uplink
+        workers, steps = [world.workers[row] for row in rows.tolist()], np.asarray(plan.local_steps)[rows]
+        received = self._send("download", rows, [each.payload for each in down], which,
+                              np.array([each.ready_s for each in down]).take(which), plan.nbytes)
         begin_s = received.here_s + self._work_s(rows, downlink.work("decode"))
-        steps = np.asarray(plan.local_steps)[rows]
-        workers = [world.workers[row] for row in rows.tolist()]
-        done = np.array([worker.steps for worker in workers])
-        end_s = begin_s + world.fleet.spans_s(rows, done, steps, begin_s)
+        end_s = begin_s + world.fleet.spans_s(rows, np.array([worker.steps for worker in workers]), steps, begin_s)
         waits_s = begin_s - np.array([worker.ended_s for worker in workers])
-        order = np.lexsort((rows, received.here_s, begin_s, end_s))
-        begun, counts = begin_s.tolist(), steps.tolist()
-        for place in order.tolist():  # who ends together is trained together, so that no result waits long
-            worker, row = workers[place], int(rows[place])
-            worker.model, worker.version, worker.round = down[place].result, world.cloud.version, world.cloud.round
-            self._cohort.start(Job(row, worker.model, worker.steps, counts[place], worker.local, guide))
-            worker.started_s, worker.steps = begun[place], worker.steps + counts[place]
-        losses, answers = self._trained(plan, rows, order, end_s)
+        # Who ends together is trained together, so that no result waits long.
+        order = np.lexsort((rows, received.here_s, begin_s, end_s)).tolist()
+        self._begin(plan, workers, order, [down[place].result for place in which], guide)
+        losses, answers = self._trained(plan, workers, order)
+        for worker, ended_s in zip(workers, end_s.tolist(), strict=True):
+            worker.ended_s = ended_s
         encode_s = self._work_s(rows, uplink.work("encode"))
-        answered = self._send("upload", rows, [each.payload for each in answers], end_s + encode_s, 4 * plan.sketch)
+        answered = self._send("upload", rows, *_alike([each.payload for each in answers]), end_s + encode_s,
+                              4 * plan.sketch)
         self._emit(rows, received, (begin_s, end_s, steps, waits_s, losses), encode_s, answered)
         self._note(rows, now_s, received, (end_s - begin_s, steps), answered)
         return self._admitted(answered.here_s), answers
 
+    def _begin(self, plan: Plan, workers: Sequence[Worker], order: Sequence[int], models: Sequence[Vector],
+               guide: Guide | None) -> None:
+        """Let workers begin, in the order in which they will end; what only single events read is not written."""
+        start, version = self._cohort.start, self._world.cloud.version
+        numbers, counts = plan.participants.tolist(), np.asarray(plan.local_steps).tolist()
+        for place in order:
+            worker, model, row = workers[place], models[place], numbers[place]
+            start(Job(row, model, worker.steps, counts[row], worker.local, guide))
+            worker.model, worker.version, worker.steps = model, version, worker.steps + counts[row]
+
     def _work_s(self, rows: Rows, work: Work) -> Seconds:
         """Return the simulated time of declared work on one nominal model [n]."""
+        if not any(work):
+            return np.zeros(len(rows))
         entries = self._world.setup.info.nominal_size
         each: Seconds = work.bytes * self._byte_s[rows] + work.flops * self._flop_s[rows]
         return work.launches * self._launch_s[rows] + entries * each
 
-    def _trained(self, plan: Plan, rows: Rows, order: Rows, end_s: Seconds) -> tuple[Seconds, list[Answer]]:
+    def _trained(self, plan: Plan, workers: Sequence[Worker], order: Sequence[int]) -> tuple[Seconds, list[Update]]:
         """Fetch and encode the participants' results in the order in which they end; return losses and answers by row.
 
         A result goes when it is encoded: the updates of a whole fleet need not lie beside its payloads.
         """
-        world, uplink, version = self._world, self._world.policy.uplink, self._world.cloud.version
-        losses, answers = np.empty(rows.size), dict[int, Answer]()
-        numbers, ends, weights = rows.tolist(), end_s.tolist(), np.asarray(plan.weights).tolist()
-        for place in order.tolist():
-            row = numbers[place]
-            worker, result, count = world.workers[row], self._cohort.fetch(row), int(plan.local_steps[row])
-            level = None if plan.levels is None else plan.levels[row]
-            payload, worker.encoder = uplink.encode(result.update, level, worker.rng, worker.encoder)
-            worker.local, worker.ended_s, losses[place] = result.state, ends[place], result.loss
-            world.note_update(row, count, result, plan.sketch)
-            answers[place] = Answer(row, payload, weights[row], version, result.batches, count, speaks(plan, row))
-        return losses, [answers[place] for place in range(rows.size)]
+        numbers, counts = plan.participants.tolist(), np.asarray(plan.local_steps).tolist()
+        levels, weights, version = plan.levels, np.asarray(plan.weights).tolist(), self._world.cloud.version
+        fetch, encode, sketch = self._cohort.fetch, self._policy.uplink.encode, plan.sketch
+        losses, walks = [0.0] * len(order), [0.0] * len(order)
+        answers: list[Any] = [None] * len(order)
+        for place in order:
+            row, worker = numbers[place], workers[place]
+            result, states = fetch(row), worker.begun
+            level = None if levels is None else levels[row]
+            payload, states["encoder"] = encode(result.update, level, worker.rng, states["encoder"])
+            states["local"], losses[place], walks[place] = result.state, result.loss, walk(result, counts[row])
+            if sketch:
+                self._world.note_direction(row, result.update, sketch)
+            answers[place] = Update(row, payload, weights[row], version, counts[row], speaks(plan, row),
+                                    result.batches)
+        self._world.measured.drift[numbers] = walks
+        return np.array(losses), answers
 
-    def _send(self, kind: str, rows: Rows, payloads: Sequence[Payload], ready_s: Seconds, control: int) -> Messages:
-        """Move a message to or from each participant."""
+    def _send(self, kind: str, rows: Rows, payloads: Sequence[Payload], which: Sequence[int], ready_s: Seconds,
+              control: int) -> Messages:
+        """Move a message to or from each participant: which of some payloads."""
         topology, up = self._world.topology, kind == "upload"
-        policy, senders = self._world.policy, rows if up else np.full(rows.size, self._world.cloud_row)
-        wires = self._sizes(policy.uplink if up else policy.downlink, payloads, senders)
-        nbytes = wires.sum(axis=1) + float(control + topology.message_header_bytes)
-        self._ledger.hand_all(self._lanes[kind].per_link(rows, nbytes))
+        compressor = self._policy.uplink if up else self._policy.downlink
+        firsts = [int(rows[which.index(place)]) if up else self._world.cloud_row for place in range(len(payloads))]
+        sizes = self._sizes(compressor, payloads, firsts)
+        each: tuple[Any, ...] = tuple(sizes[0].tolist()) if len(payloads) == 1 else tuple(sizes.T.take(which, axis=1))
+        nbytes = np.full(rows.size, each[0] + each[1] + each[2] + float(control + topology.message_header_bytes))
+        self._handed[kind][rows] += nbytes
         sent_s = self._lanes[kind].carry(rows, nbytes, ready_s + topology.message_startup_s)
         usual_s = (topology.up_latency_s if up else topology.down_latency_s)[rows]
         latency_s = self._jitter.latencies_s(rows.tolist(), "up" if up else "down", usual_s)
-        proxy_bytes = np.array([payload.nbytes for payload in payloads])
-        return Messages(wires, proxy_bytes, nbytes, ready_s, sent_s, sent_s + latency_s)
+        return Messages(each, control, nbytes, ready_s, sent_s, sent_s + latency_s)
 
-    def _sizes(self, compressor: Compressor, payloads: Sequence[Payload], senders: Rows) -> NDArray[np.int64]:
-        """Return the nominal bytes of payloads, after checking their own count; alike ones are reckoned once."""
-        info, sizes = self._world.setup.info, []
-        known: tuple[Any, int, Wire] | None = None
-        for row, payload in zip(senders.tolist(), payloads, strict=True):
-            if known is None or payload.measure is not known[0] or payload.nbytes != known[1]:
-                formula = compressor.wire(info.shapes, payload.measure)
-                check_payload(self._world.name(row), payload.nbytes, formula.total)
-                known = payload.measure, payload.nbytes, compressor.wire(info.nominal_shapes, payload.measure)
-            sizes.append(known[2])
-        return np.array(sizes, dtype=np.int64)
+    def _sizes(self, compressor: Compressor, payloads: Sequence[Payload], senders: Sequence[int]) -> NDArray[np.int64]:
+        """Return the nominal bytes of payloads and their own [n, 4], after checking these."""
+        info = self._world.setup.info
+        for payload, sender in zip(payloads, senders, strict=True):
+            formula = compressor.wire(info.shapes, payload.measure)
+            check_payload(self._world.name(sender), payload.nbytes, formula.total)
+        return np.array([(*compressor.wire(info.nominal_shapes, payload.measure), payload.nbytes)
+                         for payload in payloads], np.int64)
 
     def _admitted(self, here_s: Seconds) -> float:
         """Return when the cloud has decoded all answers, one after another as they come."""
         cloud = self._world.cloud
-        work_s = float(self._work_s(np.array([cloud.row]), self._world.policy.uplink.work("decode"))[0])
-        for time_s in np.sort(here_s).tolist():
+        work_s = float(self._work_s(np.array([cloud.row]), self._policy.uplink.work("decode"))[0])
+        for time_s in np.sort(here_s).tolist() if work_s else [float(here_s.max())]:  # without work: the last counts
             cloud.occupy(time_s, work_s)
         return cloud.busy_until_s
+
+    def hand_over(self) -> None:
+        """Tell the ledger what messages have handed to each link since the last time."""
+        for kind, handed in self._handed.items():
+            self._ledger.hand_all(self._lanes[kind].per_link(handed.nonzero()[0], handed[handed != 0]))
+            handed[:] = 0.0
 
     # --- what is noted -------------------------------------------------------------------------------------------
 
@@ -215,18 +223,32 @@ class Lockstep:
             blocks.insert(2, Block.of("encode", count, **facts, start_s=end_s, end_s=end_s + encode_s,
                                       joules=busy_w * encode_s))
             times_s.insert(2, end_s)
-        self._recorder.emit_all(blocks, np.argsort(np.concatenate(times_s), kind="stable"))
+        self._recorder.emit_all(Mixed(tuple(blocks), np.argsort(np.concatenate(times_s), kind="stable")))
 
     def _rows(self, kind: str, facts: dict[str, Any], sent: Messages) -> Block:
         """Return the event rows of messages."""
         topology, up, rows = self._world.topology, kind == "upload", facts["who"]
         joules_per_byte, active_w = self._radios[rows, 0 if up else 1], self._radios[rows, 2]
-        control = int(sent.nbytes[0]) - int(sent.wires[0].sum()) - topology.message_header_bytes
+        values, indices, scales, proxy = sent.sizes
+        joules = joules_per_byte * sent.nbytes + active_w * (sent.sent_s - sent.ready_s)
         return Block.of(kind, rows.size, **facts, peer=self._world.cloud_row, start_s=sent.ready_s, end_s=sent.here_s,
-                        values_bytes=sent.wires[:, 0], index_bytes=sent.wires[:, 1], scale_bytes=sent.wires[:, 2],
-                        control_bytes=control, header_bytes=topology.message_header_bytes,
-                        links=self._lanes[kind].hops[rows], proxy_bytes=sent.proxy_bytes,
-                        joules=joules_per_byte * sent.nbytes + active_w * (sent.sent_s - sent.ready_s))
+                        values_bytes=values, index_bytes=indices, scale_bytes=scales, control_bytes=sent.control,
+                        header_bytes=topology.message_header_bytes, links=self._lanes[kind].hops[rows],
+                        proxy_bytes=proxy, joules=joules)
+
+
+def _alike(payloads: Sequence[Payload]) -> tuple[list[Payload], list[int]]:
+    """Return (payloads of different sizes, which of them each is like)."""
+    known: dict[tuple[int, int], int] = {}
+    different, which = list[Payload](), list[int]()
+    for payload in payloads:
+        size = id(payload.measure), payload.nbytes
+        place = known.get(size)
+        if place is None:
+            place = known[size] = len(different)
+            different.append(payload)
+        which.append(place)
+    return different, which
 
 
 def _lanes(world: World) -> dict[str, Lane]:

@@ -20,14 +20,15 @@ def check_plan(plan: Plan, round_number: int, names: Sequence[str]) -> None:
     where, rows = f"round {round_number}", np.asarray(plan.participants)
     if not rows.size:
         raise PolicyError(f"{where}: the plan names no participant; a round needs at least one")
-    if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(names) or (np.diff(rows) <= 0).any():
+    if rows.dtype.kind not in "iu" or rows[0] < 0 or rows[-1] >= len(names) or not (rows[1:] > rows[:-1]).all():
         raise PolicyError(f"{where}: participants = {rows.tolist()}: must be row numbers of workers, ascending, none "
                           f"twice, from 0 to {len(names) - 1}")
     steps, weights = np.asarray(plan.local_steps)[rows], np.asarray(plan.weights)[rows]
-    for row in rows[steps < 1].tolist():
+    for row in rows[steps < 1].tolist() if steps.min() < 1 else ():
         raise PolicyError(f"{where}: worker {names[row]} was asked for {plan.local_steps[row]} local steps; a "
                           "participant computes at least one")
-    for row in rows[~(np.isfinite(weights) & (weights > 0))].tolist():
+    positive = weights.min() > 0 and weights.max() < np.inf  # nor NaN, which is the least of all
+    for row in () if positive else rows[~(np.isfinite(weights) & (weights > 0))].tolist():
         raise PolicyError(f"{where}: weight of worker {names[row]} = {plan.weights[row]}: must be finite and above "
                           "zero; leave a worker that shall not count out of the participants")
     if not 0 <= plan.quorum <= 1:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from acesim.seam import Vector
+from acesim.seam import Update, Vector
 
 if TYPE_CHECKING:
     from acesim.engine.cohort import Result
-    from acesim.engine.lockstep import Answer
     from acesim.engine.messages import Message
 
 
@@ -26,11 +25,10 @@ class TrainingPrint:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
-    def add_round(self, inbox: Sequence[Message | Answer], model: Vector) -> None:
+    def add_round(self, inbox: Sequence[Message | Update], model: Vector) -> None:
         """Add the messages of one aggregation, sorted by sender, and the model they made: it tells their contents."""
-        for message in inbox:
-            self._hash.update(f"{message.sender},{message.version},{message.payload.nbytes},{message.batches};".encode())
-        self._hash.update(f"{content(model)};".encode())
+        lines = [f"{each.sender},{each.version},{each.payload.nbytes},{each.batches};" for each in inbox]
+        self._hash.update(f"{''.join(lines)}{content(model)};".encode())
 
     def add_alone(self, row: int, result: Result) -> None:
         """Add a worker's local training that was sent to nobody."""

@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from acesim.engine.messages import Message
 from acesim.engine.setup import Sink
 from acesim.engine.state import Progress
 from acesim.engine.world import World
-from acesim.records.rows import Block, Event, Fold, MetricRow
+from acesim.records.blocks import Mixed
+from acesim.records.fold import Fold
+from acesim.records.rows import Event, MetricRow
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Vector
 
@@ -39,11 +40,10 @@ class Recorder:
         self.fold.add(event)
         self._sink.event(event)
 
-    def emit_all(self, blocks: Sequence[Block], order: NDArray[np.int64]) -> None:
-        """Count many rows, a block a kind, and hand them on: one block behind the other, then in this order."""
-        merged = Block.together(blocks, order)
-        self.fold.add_all(blocks, merged)
-        self._sink.block(merged)
+    def emit_all(self, events: Mixed) -> None:
+        """Count many rows and hand them on."""
+        self.fold.add_all(events)
+        self._sink.block(events)
 
     def plan(self, now_s: float, report: dict[str, float]) -> None:
         """Note that the cloud planned a round."""
@@ -153,11 +153,13 @@ class Recorder:
 
     def over(self, now_s: float) -> bool:
         """Say whether the stop rule of the scenario holds."""
-        stop, sent = self._world.setup.stop, self.fold.snapshot()
+        stop = self._world.setup.stop
         rounds = self._world.setup.rounds
         reached = self._progress.share >= 1 - _NEARLY
         reached |= rounds is not None and self._world.cloud.round + 1 >= rounds
         reached |= stop.simulated_time_s is not None and now_s >= stop.simulated_time_s
-        reached |= stop.total_bytes is not None and sent["bytes_up"] + sent["bytes_down"] >= stop.total_bytes
+        if stop.total_bytes is not None:
+            sent = self.fold.snapshot()
+            reached |= sent["bytes_up"] + sent["bytes_down"] >= stop.total_bytes
         target = stop.target_accuracy_percent
         return bool(reached or (target is not None and self.scored is not None and self.scored.top1_percent >= target))

@@ -7,8 +7,9 @@ asynchronous server a quorum of 0: each answer closes a round and is answered at
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from acesim.engine.agenda import Agenda
 from acesim.engine.churn import Churn
 from acesim.engine.cohort import Cohort, Job, Result
 from acesim.engine.ledger import Ledger, check_payload
-from acesim.engine.lockstep import Answer, Download, Lockstep
+from acesim.engine.lockstep import Download, Lockstep
 from acesim.engine.messages import Carrier, Message, calls, parts
 from acesim.engine.plans import check_plan
 from acesim.engine.prints import TrainingPrint
@@ -67,6 +68,10 @@ class Simulation:
         self.variants = Variants(self.world)
         self.lockstep = Lockstep(self.world, self.cohort, self.ledger, self.recorder, self.progress, jitter)
         self.outer = self.policy.aggregator.init(self.world.cloud.model)
+        # Asked once: protocols answer slowly.
+        aggregator, uplink = self.policy.aggregator, self.policy.uplink
+        self.guided = aggregator if isinstance(aggregator, Guided) else None
+        self.remembering = uplink if isinstance(uplink, Remembering) else None
         self.down_state = self.policy.downlink.init(setup.info.size)
         self.planner: Any = None
         self.guide = self._guide()
@@ -75,6 +80,13 @@ class Simulation:
 
     def run(self) -> Outcome:
         """Play until the stop rule holds; return what came of it."""
+        gc.freeze()  # what is there now stays to the end: to look through it for garbage again and again finds none
+        try:
+            return self._run()
+        finally:
+            gc.unfreeze()
+
+    def _run(self) -> Outcome:
         schedule = self.policy.schedule
         rng = stream(self.setup.seed, getattr(schedule, "randomness", "sampling"))
         self.planner = schedule.init(self._view(), rng)
@@ -122,8 +134,7 @@ class Simulation:
 
     def _guide(self) -> Guide | None:
         """Return what the cloud's optimizer holds, where its aggregator shows it."""
-        aggregator = self.policy.aggregator
-        return aggregator.guide(self.outer) if isinstance(aggregator, Guided) else None
+        return None if self.guided is None else self.guided.guide(self.outer)
 
     @property
     def moved_bytes_per_link(self) -> NDArray[np.float64]:
@@ -132,6 +143,7 @@ class Simulation:
 
     def _evaluate(self) -> None:
         alone = self.progress.plan is not None and not self.progress.plan.sync_parent
+        self.lockstep.hand_over()
         self.ledger.check(self.moved_bytes_per_link, self.carrier.in_flight(), self.setup.topology.link_names)
         self.recorder.evaluate(self.agenda.now_s, alone, self.variants.each(self.progress.plan))
 
@@ -186,15 +198,17 @@ class Simulation:
         """Play the whole round of a plan now; the cloud steps when its last answer is decoded."""
         cloud = self.world.cloud
         encode_s = self._work_s(cloud.row, self.policy.downlink.work("encode"))
-        encoded: dict[tuple[int, int | None], Download] = {}
-        down = []
+        places: dict[tuple[int, int | None], int] = {}
+        down, which = list[Download](), list[int]()
         for row in plan.participants.tolist():
             held, variant = self.world.workers[row].model, self.variants.of(row, plan)
-            if (id(held), variant) not in encoded:
+            place = places.get((id(held), variant))
+            if place is None:
+                place = places[id(held), variant] = len(down)
                 payload, result = self._encode_down(cloud, held, plan, variant)
-                encoded[id(held), variant] = Download(payload, result, cloud.occupy(self.agenda.now_s, encode_s))
-            down.append(encoded[id(held), variant])
-        end_s, answers = self.lockstep.play(plan, self.agenda.now_s, down, self.guide)
+                down.append(Download(payload, result, cloud.occupy(self.agenda.now_s, encode_s)))
+            which.append(place)
+        end_s, answers = self.lockstep.play(plan, self.agenda.now_s, down, which, self.guide)
         self.agenda.at(end_s, "step", answers)
 
     def _ask(self, server: Server, children: list[int], plan: Plan,
@@ -260,22 +274,24 @@ class Simulation:
         else:
             self._answer(server, inbox)
 
-    def _opened(self, server: Server, inbox: Sequence[Message | Answer]) -> tuple[list[Update], Compressor]:
+    def _opened(self, server: Server, inbox: Sequence[Message | Update]) -> tuple[list[Update], Compressor]:
         """Return what an aggregation takes in, and what decodes it; what the server had to remember is decoded here."""
-        uplink = self.policy.uplink
+        uplink: Compressor = self.policy.uplink
         payloads = [each.payload for each in inbox]
-        if isinstance(uplink, Remembering):
-            payloads, uplink = [Payload(self._recall(server, each, uplink), 0) for each in inbox], Dense()
+        if self.remembering is not None:
+            payloads, uplink = [Payload(self._recall(server, each, self.remembering), 0) for each in inbox], Dense()
+        elif isinstance(inbox[0], Update):
+            return cast(list[Update], inbox), uplink  # of a round in one go: all are
         return [Update(each.sender, payload, each.weight, each.version, each.steps, each.variants)
                 for each, payload in zip(inbox, payloads, strict=True)], uplink
 
-    def _recall(self, server: Server, message: Message | Answer, uplink: Remembering) -> Vector:
+    def _recall(self, server: Server, message: Message | Update, uplink: Remembering) -> Vector:
         """Decode an update with the memory of what its sender said before."""
         found, server.memories[message.sender] = uplink.receive(message.payload.body, server.model.size,
                                                                 server.memories.get(message.sender))
         return found
 
-    def _step(self, inbox: Sequence[Message | Answer]) -> None:
+    def _step(self, inbox: Sequence[Message | Update]) -> None:
         """Take the cloud's aggregation step."""
         cloud, before, now_s = self.world.cloud, self.world.cloud.model, self.agenda.now_s
         cloud.model, self.outer = self.policy.aggregator.step(before, *self._opened(cloud, inbox), self.outer)
@@ -396,8 +412,8 @@ class Simulation:
             world.workers[sender].phase = "idle"
         uplink = self.policy.uplink
         if rule == "cancel":
-            if isinstance(uplink, Remembering):  # it was said, though nobody acts on it
-                self._recall(world.servers[message.receiver], message, uplink)
+            if self.remembering is not None:  # it was said, though nobody acts on it
+                self._recall(world.servers[message.receiver], message, self.remembering)
             return
         owner, give_back = world.owner(sender), getattr(uplink, "give_back", None)
         if give_back is None:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from acesim.engine.messages import Message
 from acesim.scenario.errors import PolicyError
-from acesim.seam import Compressor, Generator, LocalTraining, Plan, TreePolicy, Vector
+from acesim.seam import Generator, Plan, TreePolicy, Vector
 
 MEMORY = 0.7  # weight of the past in measured bandwidths and times
 PHASES = ("idle", "receiving", "computing", "sending", "waiting")  # waiting: its answer lies in an inbox
 
 
-@dataclass
+@dataclass(slots=True)
 class Worker:
     """One row of the fleet that trains.
 
@@ -52,25 +52,29 @@ class Worker:
     @property
     def local(self) -> Any:
         """The state of local training."""
-        return self._state("local", self.policy.local)
+        return self.begun["local"]
 
     @local.setter
     def local(self, state: Any) -> None:
-        self.states["local"] = state
+        self.begun["local"] = state
 
     @property
     def encoder(self) -> Any:
         """The state of the encoder: its residual, for example."""
-        return self._state("encoder", self.policy.uplink)
+        return self.begun["encoder"]
 
     @encoder.setter
     def encoder(self, state: Any) -> None:
-        self.states["encoder"] = state
+        self.begun["encoder"] = state
 
-    def _state(self, name: str, part: LocalTraining | Compressor) -> Any:
-        if name not in self.states:
-            self.states[name] = part.init(self.model.size)
-        return self.states[name]
+    @property
+    def begun(self) -> dict[str, Any]:
+        """Both states, made when the first of them is asked for."""
+        states = self.states
+        if not states:
+            size = self.model.size
+            states["local"], states["encoder"] = self.policy.local.init(size), self.policy.uplink.init(size)
+        return states
 
     @property
     def free(self) -> bool:

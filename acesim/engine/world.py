@@ -85,15 +85,16 @@ class World:
 
     def note_update(self, row: int, steps: int, result: Result, sketch: int) -> None:
         """Keep what a worker tells of its update: how far it has walked, and its direction in `sketch` numbers."""
-        measured, walked = self.measured, result.walked
-        if walked is None:  # its update is how far it has walked, but for a single gradient
-            walked = float(np.linalg.norm(result.update)) if steps > 1 else 0.0
-        measured.drift[row] = walked
+        self.measured.drift[row] = walk(result, steps)
         if sketch:
-            found = sketched(result.update, sketch)
-            if measured.sketch is None or measured.sketch.shape[1] != sketch:
-                measured.sketch = np.full((self.workers_count, sketch), np.nan)
-            measured.sketch[row] = found
+            self.note_direction(row, result.update, sketch)
+
+    def note_direction(self, row: int, update: Vector, sketch: int) -> None:
+        """Keep the direction of a worker's update in `sketch` numbers."""
+        measured = self.measured
+        if measured.sketch is None or measured.sketch.shape[1] != sketch:
+            measured.sketch = np.full((self.workers_count, sketch), np.nan)
+        measured.sketch[row] = sketched(update, sketch)
 
     def view(self, now_s: float, progress: float, update: Vector | None, step: Vector | None,
              curvature: Vector | None = None) -> View:
@@ -110,3 +111,10 @@ class World:
                     staleness=np.maximum(self.cloud.round - measured.heard, 0), drift=measured.drift.copy(),
                     update=update, step=step, curvature=curvature,
                     sketch=None if measured.sketch is None else measured.sketch.copy())
+
+
+def walk(result: Result, steps: int) -> float:
+    """Return how far a worker has walked in its local steps; its update tells, but for a single gradient."""
+    if result.walked is not None:
+        return result.walked
+    return float(np.linalg.norm(result.update)) if steps > 1 else 0.0

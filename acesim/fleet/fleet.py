@@ -80,18 +80,22 @@ class Fleet:
         if self.variations:
             return np.array([self.compute_s(*each).sum() for each in zip(
                 workers.tolist(), first_steps.tolist(), steps.tolist(), start_s.tolist(), strict=True)])
-        spans_s = np.zeros(workers.size)
-        for ahead in range(int(steps.max())):
+        spans_s = self.step_s[workers] * self._jitters(workers, first_steps)
+        for ahead in range(1, int(steps.max())):
             busy = steps > ahead
             spans_s[busy] += self.step_s[workers[busy]] * self._jitters(workers[busy], first_steps[busy] + ahead)
         return spans_s
 
     def _jitters(self, workers: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the jitter of one step of each of some workers."""
-        blocks, found = steps // _BLOCK, np.empty(workers.size)
-        for block in np.unique(blocks).tolist():
+        blocks, within = np.divmod(steps, _BLOCK)
+        known = sorted(set(blocks.tolist()))
+        if len(known) == 1:
+            return _jitter_table(self.seed, known[0], self._spreads)[workers, within]
+        found = np.empty(workers.size)
+        for block in known:
             here = blocks == block
-            found[here] = _jitter_table(self.seed, block, self._spreads)[workers[here], steps[here] % _BLOCK]
+            found[here] = _jitter_table(self.seed, block, self._spreads)[workers[here], within[here]]
         return found
 
     @cached_property

@@ -23,6 +23,9 @@ Seconds = NDArray[np.float64]
 Bytes = NDArray[np.float64]
 Which = NDArray[np.int64] | slice
 
+MOST_KEPT = 1 << 16
+"""Transfers whose bytes are counted together at most."""
+
 
 def binding(links: Sequence[Capacity], routes: Sequence[Route]) -> set[int]:
     """Return the links that could bind if transfers over all these routes were under way at once.
@@ -58,7 +61,9 @@ class Closed:
         self._step_s = np.array([trace.step_s for trace in traces])
         self._period_s = self._length * self._step_s
         self._total = np.array([trace.cumulative_bytes[-1] for trace in traces])
-        self._turns = max(lengths).bit_length()
+        # Each trace rises by 1, one behind the other: where in them a transfer ends, one search finds for all.
+        self._number = np.arange(len(traces))
+        self._rises = self._passed / self._total.repeat(self._length + 1) + self._number.repeat(self._length + 1)
 
     def time_to_move(self, rows: Which, nbytes: Bytes, start_s: Seconds) -> Seconds:
         """Return when transfers over some rows have moved their bytes, all [F]."""
@@ -90,16 +95,23 @@ class Closed:
     def _time_within(self, rows: Which, nbytes: Bytes, slack: Bytes) -> Seconds:
         """Return when `nbytes` have passed within a period that carries them, up to the slack."""
         wanted = np.minimum(np.maximum(nbytes - slack, LEAST_BYTES), self._total[rows])
-        at, high = self._passed_at[rows], self._length[rows]
-        low = np.zeros_like(high)
-        for _ in range(self._turns):  # halve: passed[low] < wanted <= passed[high]
-            middle = (low + high) >> 1
-            short = self._passed[at + middle] < wanted
-            low, high = np.where(short, middle, low), np.where(short, high, middle)
+        at = self._passed_at[rows]
+        low = self._before(rows, at, wanted)
         step_s = self._step_s[rows]
         past = (nbytes - self._passed[at + low]) / self._rates[self._rate_at[rows] + low]
         ends: Seconds = low * step_s + np.minimum(np.maximum(past, 0.0), step_s)
         return ends
+
+    def _before(self, rows: Which, at: NDArray[np.int64], wanted: Bytes) -> NDArray[np.int64]:
+        """Return the last step before which less than `wanted` has passed, all [F]."""
+        key = wanted / self._total[rows] + self._number[rows]
+        low = np.minimum(np.maximum(self._rises.searchsorted(key) - 1 - at, 0), self._length[rows] - 1)
+        while (off := self._passed[at + low] >= wanted).any():  # the search is exact but for its roundings
+            low -= off
+        while (off := self._passed[at + low + 1] < wanted).any():
+            low += off
+        found: NDArray[np.int64] = low
+        return found
 
 
 class Lane:
@@ -116,7 +128,9 @@ class Lane:
         self._routes = routes
         self._flows = Flows(links)
         self._closed, self._place = self._apart(links)
+        self._all_free = bool((self._place >= 0).all())
         self._moved = np.zeros(len(links))
+        self._ran: list[tuple[NDArray[np.int64], Seconds, Seconds]] = []
         self.hops = np.array([len(route) for route in routes])
         longest = int(self.hops.max())
         self._over = np.array([(*route, *[len(links)] * (longest - len(route))) for route in routes])
@@ -140,17 +154,30 @@ class Lane:
 
     def carry(self, rows: NDArray[np.int64], nbytes: Bytes, start_s: Seconds) -> Seconds:
         """Return when transfers over routes `rows` end that start at `start_s`, all [F]; no row twice."""
+        if self._closed is not None and self._all_free and rows.size == len(self._routes):
+            end_s = self._closed.time_to_move(slice(None), nbytes, start_s)  # all, in order: views instead of copies
+            self._note(rows, start_s, end_s)
+            return end_s
         free, end_s = self._place[rows] >= 0, np.empty(rows.size)
         if self._closed is not None and free.any():
-            place: Which = self._place[rows[free]]
-            if free.sum() == len(self._routes):  # all, in order: views instead of copies
-                place = slice(None)
-            end_s[free] = self._closed.time_to_move(place, nbytes[free], start_s[free])
-            moved = self._closed.moved_bytes(place, start_s[free], end_s[free])
-            self._moved += self.per_link(rows[free], moved)
+            end_s[free] = self._closed.time_to_move(self._place[rows[free]], nbytes[free], start_s[free])
+            self._note(rows[free], start_s[free], end_s[free])
         if not free.all():
             end_s[~free] = self._played(rows[~free], nbytes[~free], start_s[~free])
         return end_s
+
+    def _note(self, rows: NDArray[np.int64], start_s: Seconds, end_s: Seconds) -> None:
+        """Keep when free transfers ran: what they moved is counted many rounds at a time."""
+        self._ran.append((rows, start_s, end_s))
+        if sum(ran[0].size for ran in self._ran) > MOST_KEPT:
+            self._count()
+
+    def _count(self) -> None:
+        """Count what free transfers have moved."""
+        if self._closed is not None and self._ran:
+            rows, start_s, end_s = (np.concatenate(parts) for parts in zip(*self._ran, strict=True))
+            self._moved += self.per_link(rows, self._closed.moved_bytes(self._place[rows], start_s, end_s))
+            self._ran = []
 
     def per_link(self, rows: NDArray[np.int64], nbytes: Bytes) -> Bytes:
         """Return what each link carries when these routes carry `nbytes` [F], float64 [links]."""
@@ -177,4 +204,5 @@ class Lane:
     @property
     def moved_bytes_per_link(self) -> NDArray[np.float64]:
         """Integral of all rates over each link, float64 [links]."""
+        self._count()
         return self._moved + self._flows.moved_bytes_per_link

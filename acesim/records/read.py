@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from acesim.records.rows import BYTE_PARTS, CUMULATIVE, outside
+from acesim.records.fold import outside
+from acesim.records.rows import BYTE_PARTS, CUMULATIVE
 from acesim.records.store import (
     CELLS,
     EVENTS,

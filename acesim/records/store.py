@@ -21,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acesim.records.rows import Block, Event, MetricRow
+from acesim.records.blocks import Mixed
+from acesim.records.rows import Event, MetricRow
 
 MANIFEST, METRICS, EVENTS, MODEL = "manifest.json", "metrics.parquet", "events", "model.npz"
 PROGRESS, FAILURE, STUDY = "progress.json", "failure.txt", "study.json"
@@ -51,9 +52,24 @@ def write_rows(path: Path, row_type: type, columns: Sequence[Sequence[Any]]) -> 
 
 
 def _array(column: Sequence[Any] | np.ndarray, kind: pa.DataType) -> pa.Array:
-    if isinstance(column, np.ndarray) and pa.types.is_dictionary(kind):
-        return pa.array(column.tolist(), kind.value_type).dictionary_encode()
-    return pa.array(column, type=kind)
+    """Return a column as Arrow holds it; `pa.array` would load pandas only to see that the column is none of its."""
+    if not pa.types.is_dictionary(kind):
+        return _plain(kind, np.ascontiguousarray(column, kind.to_pandas_dtype()))
+    words, known = np.asarray(column, None if len(column) else "U1"), list[bytes]()
+    codes, left = np.empty(len(words), np.int32), np.arange(len(words))
+    while left.size:  # there are few different ones
+        word = words[left[0]]
+        same = words[left] == word
+        codes[left[same]] = len(known)
+        known.append(str(word).encode())
+        left = left[~same]
+    ends = np.cumsum([0, *map(len, known)], dtype=np.int32)
+    spelt = pa.StringArray.from_buffers(len(known), pa.py_buffer(ends), pa.py_buffer(b"".join(known)))
+    return pa.DictionaryArray.from_arrays(_plain(pa.int32(), codes), spelt)
+
+
+def _plain(kind: pa.DataType, values: np.ndarray) -> pa.Array:
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -94,8 +110,7 @@ class RunWriter:
         self.folder = Path(folder)
         self._flush_rows = flush_rows
         self._parts = 0
-        self._events: tuple[list[Any], ...] = tuple([] for _ in Event._fields)
-        self._blocks: list[Block] = []  # whole columns, before what is in `_events`
+        self._events: list[Event | Mixed] = []
         self._waiting = 0
         self.metrics: list[MetricRow] = []
         clear(self.folder)
@@ -103,26 +118,18 @@ class RunWriter:
 
     def event(self, event: Event) -> None:
         """Take one event."""
-        for column, value in zip(self._events, event, strict=True):
-            column.append(value)
+        self._events.append(event)
         self._count(1)
 
-    def block(self, block: Block) -> None:
+    def block(self, block: Mixed) -> None:
         """Take many events at once."""
-        self._cut()
-        self._blocks.append(block)
+        self._events.append(block)
         self._count(block.rows)
 
     def _count(self, rows: int) -> None:
         self._waiting += rows
         if self._waiting >= self._flush_rows:
             self._flush()
-
-    def _cut(self) -> None:
-        """Put the single events so far behind the blocks."""
-        if self._events[0]:
-            self._blocks.append(Block(len(self._events[0]), tuple(map(np.array, self._events))))
-            self._events = tuple([] for _ in Event._fields)
 
     def metric(self, row: MetricRow) -> None:
         """Take one metric row."""
@@ -139,14 +146,12 @@ class RunWriter:
         write_json(self.folder / MANIFEST, manifest)
 
     def _flush(self) -> None:
-        self._cut()
-        everything = np.arange(self._waiting)
         columns: Sequence[Any] = [[] for _ in Event._fields]
-        if self._blocks:
-            whole = Block.together(self._blocks, everything)
+        if self._events:
+            whole = Mixed.of(self._events)
             columns = [whole.column(name) for name in Event._fields]
         write_rows(self.folder / EVENTS / f"part-{self._parts:05}.parquet", Event, columns)
-        self._parts, self._waiting, self._blocks = self._parts + 1, 0, []
+        self._parts, self._waiting, self._events = self._parts + 1, 0, []
 
 
 def clear(folder: Path) -> None:

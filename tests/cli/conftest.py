@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from acesim.records.fold import Fold
 from acesim.records.manifest import Manifest, digest, final_figures
 from acesim.records.orders import identity
-from acesim.records.rows import Event, Fold, MetricRow
+from acesim.records.rows import Event, MetricRow
 from acesim.records.store import RunWriter
 from acesim.scenario.errors import PolicyError
 

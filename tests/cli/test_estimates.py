@@ -2,11 +2,13 @@
 
 import time
 
+import numpy as np
 import pytest
 
 from acesim import estimates, runner, study
+from acesim.records.blocks import Block, Mixed
 from acesim.records.orders import orders_of
-from acesim.records.rows import Block, Event
+from acesim.records.rows import Event
 
 SMALL = ["stop.epochs=3", "task.model.layers=1", "task.model.d_model=16", "task.model.heads=1"]
 
@@ -39,7 +41,7 @@ def test_a_run_that_is_over_at_once_is_known_whole(tmp_path):
 
 def test_looking_ends_after_a_few_rounds():
     watch = estimates._Watch(look_s=0.0)
-    watch.block(Block.of("compute", 3, steps=2))
+    watch.block(Mixed((Block.of("compute", 3, steps=2),), np.arange(3)))
     for number in range(2):
         watch.event(Event("plan", number, 5, -1, float(number), float(number)))
     with pytest.raises(estimates._Enough):

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acesim.records import manifest as manifests
+from acesim.records.blocks import Block, Mixed
+from acesim.records.fold import Fold, outside
 from acesim.records.manifest import Manifest, digest, final_figures
 from acesim.records.read import UnusableRun, find, load, refold
-from acesim.records.rows import CUMULATIVE, Event, Fold, MetricRow, outside
+from acesim.records.rows import CUMULATIVE, Event, MetricRow
 from acesim.records.store import RunWriter, clear, write_json
 from acesim.scenario.errors import ResultMissing
 
@@ -146,6 +148,41 @@ def test_refold_equals_fold_bit_for_bit(events):
     again = refold(table, WORKERS, REGIONS, TIER)
     first = pd.DataFrame(folded(events)[0])
     pd.testing.assert_frame_equal(again[list(CUMULATIVE)], first, check_exact=True, check_dtype=False)
+
+
+def in_one_go(rng, count):
+    """Return computations and uploads in some order."""
+    who, joules = np.arange(count), rng.random(2 * count)
+    waits_s = np.where(rng.random(count) < 0.3, nan, rng.random(count))
+    computed = Block.of("compute", count, round=int(rng.integers(9)), who=who, steps=2, wait_s=waits_s,
+                        joules=joules[:count])
+    sent = Block.of("upload", count, round=int(rng.integers(9)), who=who, peer=CLOUD, links=3, header_bytes=7,
+                    values_bytes=rng.integers(0, 10**12, count), proxy_bytes=who, joules=joules[count:])
+    return Mixed((computed, sent), rng.permutation(2 * count))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_events_in_one_go_are_those_that_come_one_by_one(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    items = [in_one_go(rng, 3) if rng.random() < 0.5 else TIMELINE[rng.integers(len(TIMELINE))] for _ in range(12)]
+    events = [event for item in items for event in (item.events() if isinstance(item, Mixed) else [item])]
+    folds, writers = [Fold(3, 2), Fold(3, 2)], [RunWriter(tmp_path / name, 30) for name in ("one", "other")]
+    for item in items:
+        if isinstance(item, Mixed):
+            folds[0].add_all(item)
+            writers[0].block(item)
+        else:
+            folds[0].add(item)
+            writers[0].event(item)
+    for event in events:
+        folds[1].add(event)
+        writers[1].event(event)
+    assert str(folds[0].totals()) == str(folds[1].totals())  # as text: NaN is itself
+    for writer in writers:
+        writer.close(Manifest({}, {}, writer.folder.name, 0, "done").document())
+    one, other = load(tmp_path)
+    pd.testing.assert_frame_equal(one.events(), other.events(), check_exact=True)
+    assert one.events()["kind"].tolist() == [event.kind for event in events]
 
 
 def test_a_run_without_events_or_rows_is_still_readable(tmp_path):

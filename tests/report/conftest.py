@@ -5,9 +5,10 @@ from math import exp, nan
 import numpy as np
 import pytest
 
+from acesim.records.fold import Fold
 from acesim.records.manifest import Manifest, digest, final_figures
 from acesim.records.read import load
-from acesim.records.rows import Event, Fold, MetricRow
+from acesim.records.rows import Event, MetricRow
 from acesim.records.store import RunWriter, write_json
 
 POLICIES = {  # final top-1 in %, epochs to approach it, GB up and down a round, seconds a round, rounds an epoch
