@@ -13,16 +13,15 @@ Solutions go with arrivals and departures, not with the steps of traces:
 
 from __future__ import annotations
 
-import heapq
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acesim.network.accelerated import compiled
+from acesim.network.ends import Ends, Flow
 from acesim.network.groups import DONE, Group, stuck, together
 from acesim.network.loads import NEARLY, Loads
 from acesim.network.nested import Member, Nested
@@ -34,36 +33,6 @@ from acesim.scenario.errors import LedgerError, TraceError
 
 CLOCK_ROUNDINGS = 1000
 """How many times the clock may have been rounded while a flow was under way."""
-
-
-@dataclass(slots=True, eq=False)
-class _Flow:
-    """A transfer.
-
-    left      bytes to move at since_s; in a group, when it was formed
-    alone     what it moves over while it is coupled to nobody
-    ticket    of its entry among the completions that are due
-    """
-
-    key: int
-    nbytes: float
-    route: Route
-    row: int
-    terms: Terms
-    left: float
-    since_s: float
-    alone: Capacity | None = None
-    group: Group | None = None
-    ticket: int = -1
-
-    @property
-    def done(self) -> Sequence[int]:
-        """The keys that finish when it does."""
-        return (self.key,)
-
-    def moved(self, time_s: float) -> float:
-        """Return what it has moved over its own capacity."""
-        return self.alone.moved_bytes(self.since_s, time_s) if self.alone else 0.0
 
 
 class Flows:
@@ -90,13 +59,13 @@ class Flows:
         self._table = RouteTable(links)
         self._limits = {number: link for number, link in enumerate(links)
                         if isinstance(link, Trace) and link.limit_s < math.inf}
-        self._flows: dict[int, _Flow] = {}
+        self._flows: dict[int, Flow] = {}
         self._loads = Loads(self._table, self._flows)
         self._loose: dict[int, None] = {}  # flows that are neither alone nor in a group
         self._owners: dict[int, Nested] = {}  # of links that bind
         self._unsolved: dict[int, Nested] = {}  # by number
-        self._ends: list[tuple[float, int, _Flow | Group]] = []  # a heap; what is no longer true goes when it comes up
-        self._tickets = 0
+        self._ends = Ends()
+        self._leaving: list[Flow] | None = None  # while nobody else comes: those that are alone from now on
         self._groups = 0
         self._solutions = 0
         self._moved = [0.0] * len(links)
@@ -137,7 +106,7 @@ class Flows:
             raise ValueError(f"flow {key} has weight {terms.weight}: must be finite and > 0")
         row = self._table.row(route)
         self.tick(time_s)
-        flow = self._flows[key] = _Flow(key, float(nbytes), route, row, terms, float(nbytes), time_s)
+        flow = self._flows[key] = Flow(key, float(nbytes), route, row, terms, float(nbytes), time_s)
         self._loose[key] = None
         self._loads.enter(flow)
 
@@ -155,9 +124,9 @@ class Flows:
             raise ValueError(f"advance to {time_s} s from {self.clock_s} s: the clock never runs back")
         finished: list[tuple[float, int]] = []
         self._settle()
-        while (end_s := self._due_s()) <= time_s:
+        while (end_s := self._ends.next_s()) <= time_s:
             self._set_clock(max(end_s, self.clock_s))
-            for key in heapq.heappop(self._ends)[2].done:
+            for key in self._ends.pop().done:
                 finished.append((end_s, key))
                 self._complete(self._flows[key])
             if self.clock_s < time_s:  # else what is left goes on beyond this moment, and need not be solved yet
@@ -166,10 +135,38 @@ class Flows:
         finished.sort()
         return [key for _, key in finished]
 
+    def drain(self) -> tuple[list[tuple[int, float]], list[Flow]]:
+        """Let all transfers end that are under way, as nobody else comes.
+
+        returns   (key, when) of those that end among others, and of those that are alone already; those that will be
+                  alone as far as their `left` bytes from `since_s` on, for all to be solved at once.  All are forgotten
+        """
+        self._leaving = list[Flow]()
+        self._settle()
+        ended = []
+        for finish_s, flow in list(self._ends.alone()):
+            ended.append((flow.key, finish_s))
+            self._drop(flow, flow.nbytes)
+        while (end_s := self._ends.next_s()) < math.inf:
+            self._set_clock(max(end_s, self.clock_s))
+            for key in self._ends.pop().done:
+                ended.append((key, end_s))
+                self._complete(self._flows[key])
+            self._settle()
+        alone, self._leaving = self._leaving, None
+        for flow in alone:
+            self._drop(flow, flow.nbytes)
+        return ended, alone
+
+    @property
+    def endless(self) -> bool:
+        """No link's trace ends, so that no transfer can outlast one."""
+        return not self._limits
+
     def next_finish(self) -> float:
         """Return when the next of the present transfers ends; inf if there is none."""
         self._settle()
-        return self._due_s()
+        return self._ends.next_s()
 
     @property
     def binding(self) -> set[int]:
@@ -229,20 +226,7 @@ class Flows:
 
     # ---------------------------------------------------------------------------------- ends
 
-    def _due_s(self) -> float:
-        """Return when the next completion that is known is due."""
-        ends = self._ends
-        while ends and ends[0][2].ticket != ends[0][1]:
-            heapq.heappop(ends)
-        return ends[0][0] if ends else math.inf
-
-    def _enter(self, finish_s: float, what: _Flow | Group) -> None:
-        """Enter a completion."""
-        what.ticket = self._tickets
-        heapq.heappush(self._ends, (finish_s, self._tickets, what))
-        self._tickets += 1
-
-    def _complete(self, flow: _Flow) -> None:
+    def _complete(self, flow: Flow) -> None:
         """Let a flow end: the integral of its rates must be its bytes, but for roundings of the clock."""
         group = flow.group
         if group is None:
@@ -255,7 +239,7 @@ class Flows:
                               f"at {self.clock_s!r} s; this is a fault of acesim")
         self._drop(flow, flow.nbytes)  # so that roundings of the clock do not add up over millions of messages
 
-    def _drop(self, flow: _Flow, moved: float) -> None:
+    def _drop(self, flow: Flow, moved: float) -> None:
         """Forget a flow."""
         group = flow.group
         if isinstance(group, Nested):
@@ -292,7 +276,7 @@ class Flows:
     def _solve(self, group: Nested) -> None:
         self._solutions += 1
         group.solve(compiled(self._solutions, self._accelerator))
-        self._enter(group.finish_s, group)
+        self._ends.enter(group.finish_s, group)
 
     def _still_coupled(self, link: int) -> bool:
         """Keep a link that no longer binds in its group if the link around it does: all stay coupled anyway."""
@@ -303,7 +287,7 @@ class Flows:
         self._loads.binds[link] = outer >= 0 and self._loads.binds[outer]
         return self._loads.binds[link]
 
-    def _loosen(self, flow: _Flow) -> None:
+    def _loosen(self, flow: Flow) -> None:
         """Take a flow out of what it is in, at the present moment; its group is dissolved."""
         if flow.group is None:
             flow.left -= flow.moved(self.clock_s)
@@ -318,7 +302,7 @@ class Flows:
             member.left, member.group = left, None
             self._set_loose(member)
 
-    def _set_loose(self, flow: _Flow) -> None:
+    def _set_loose(self, flow: Flow) -> None:
         flow.since_s, flow.alone, flow.ticket = self.clock_s, None, -1
         self._loose[flow.key] = None
 
@@ -326,8 +310,8 @@ class Flows:
         """Let every loose flow run alone, join a group that is there, or form one."""
         while self._loose:  # a group that is dissolved on the way may hold more than is put together again at once
             loose, self._loose = sorted(self._loose), {}
-            joining: dict[int, list[_Flow]] = {}
-            apart: list[_Flow] = []
+            joining: dict[int, list[Flow]] = {}
+            apart: list[Flow] = []
             for key in loose:
                 flow = self._flows[key]
                 links = self._binding(flow)
@@ -346,18 +330,21 @@ class Flows:
                 if flow.group is None:
                     self._form_group(flow.key)
 
-    def _binding(self, flow: _Flow) -> list[int]:
+    def _binding(self, flow: Flow) -> list[int]:
         return [link for link in flow.route if self._loads.binds[link]]
 
-    def _run_alone(self, flow: _Flow) -> None:
+    def _run_alone(self, flow: Flow) -> None:
         """Let a flow that is coupled to nobody move over the lowest capacity of its route."""
+        if self._leaving is not None:
+            self._leaving.append(flow)
+            return
         flow.alone, flow.since_s = limited(self._table.capacities[flow.row], flow.terms), self.clock_s
         finish_s = flow.alone.time_to_move(flow.left, self.clock_s, DONE * flow.nbytes)
         if finish_s == math.inf:
             raise stuck((flow.key,), self.clock_s)
-        self._enter(finish_s, flow)
+        self._ends.enter(finish_s, flow)
 
-    def _join(self, group: Nested, flows: Sequence[_Flow]) -> None:
+    def _join(self, group: Nested, flows: Sequence[Flow]) -> None:
         """Let flows join a group."""
         group.stand_at(self.clock_s)
         group.admit([self._member(flow) for flow in flows])
@@ -366,7 +353,7 @@ class Flows:
         group.ticket = -1
         self._unsolved[group.number] = group
 
-    def _member(self, flow: _Flow) -> Member:
+    def _member(self, flow: Flow) -> Member:
         return Member(flow.key, flow.row, flow.terms, flow.left, flow.nbytes, self._binding(flow))
 
     def _form_group(self, key: int) -> None:
@@ -386,12 +373,12 @@ class Flows:
             self._owners.update(dict.fromkeys(links, nested))
         else:
             group = self._together(flows, links)
-            self._enter(group.finish_s, group)
+            self._ends.enter(group.finish_s, group)
         for flow in flows:
             flow.group = group
         self._groups += 1
 
-    def _together(self, flows: Sequence[_Flow], links: Sequence[int]) -> Group:
+    def _together(self, flows: Sequence[Flow], links: Sequence[int]) -> Group:
         place = {flow.key: position for position, flow in enumerate(flows)}
         on_links = [np.array(sorted(place[each] for each in self._loads.members[link])) for link in links]
         left, nbytes = np.array([(flow.left, flow.nbytes) for flow in flows]).T

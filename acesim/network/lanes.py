@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from acesim.network.crowds import Crowds
 from acesim.network.flows import Flows
 from acesim.network.groups import DONE
 from acesim.network.routes import Route, RouteTable
@@ -65,16 +66,16 @@ class Closed:
         self._number = np.arange(len(traces))
         self._rises = self._passed / self._total.repeat(self._length + 1) + self._number.repeat(self._length + 1)
 
-    def time_to_move(self, rows: Which, nbytes: Bytes, start_s: Seconds) -> Seconds:
-        """Return when transfers over some rows have moved their bytes, all [F]."""
+    def time_to_move(self, rows: Which, nbytes: Bytes, start_s: Seconds, whole_bytes: Bytes | None = None) -> Seconds:
+        """Return when transfers over some rows have moved their bytes, all [F]; whole_bytes: they are the rest of."""
         total, period_s = self._total[rows], self._period_s[rows]
         period, before = self._place(rows, start_s)
-        target = before + nbytes
-        slack = DONE * nbytes + ROUNDING * target
+        target, missing = before + nbytes, DONE * (nbytes if whole_bytes is None else whole_bytes)
+        slack = missing + ROUNDING * target
         whole = np.maximum(np.ceil((target - slack) / total) - 1, 0.0)
         within_s = self._time_within(rows, target - whole * total, slack)
         end_s = np.maximum(start_s, (period + whole) * period_s + within_s)
-        ends: Seconds = np.where(nbytes > 0, end_s, start_s)
+        ends: Seconds = np.where(nbytes > missing, end_s, start_s)
         return ends
 
     def moved_bytes(self, rows: Which, start_s: Seconds, end_s: Seconds) -> Bytes:
@@ -125,55 +126,53 @@ class Lane:
     """
 
     def __init__(self, links: Sequence[Capacity], routes: Sequence[Route]) -> None:
-        self._routes = routes
-        self._flows = Flows(links)
-        self._closed, self._place = self._apart(links)
-        self._all_free = bool((self._place >= 0).all())
+        self._routes, self._flows, self._couples = routes, Flows(links), binding(links, routes)
+        table = RouteTable(links)
+        capacities = [table.capacities[table.row(route)] for route in routes]
+        self._known = np.array([isinstance(each, Trace) and each.end == "loop" for each in capacities])
+        self._place = self._known.cumsum() - 1  # of routes that are known, in the closed form
+        self._closed = Closed([each for each in capacities if isinstance(each, Trace) and each.end == "loop"]) \
+            if self._known.any() else None
+        self._free = self._known & [self._couples.isdisjoint(route) for route in routes]
+        self._all_free = bool(self._free.all())
+        self._crowds = Crowds(table, routes, self._couples, ~self._free)
         self._moved = np.zeros(len(links))
         self._ran: list[tuple[NDArray[np.int64], Seconds, Seconds]] = []
         self.hops = np.array([len(route) for route in routes])
         longest = int(self.hops.max())
         self._over = np.array([(*route, *[len(links)] * (longest - len(route))) for route in routes])
 
-    def _apart(self, links: Sequence[Capacity]) -> tuple[Closed | None, NDArray[np.int64]]:
-        """Return (a closed form, each route's place in it or -1): of those that no link couples to others even if all
-        transfers are under way at once."""
-        couples, table = binding(links, self._routes), RouteTable(links)
-        place, traces = np.full(len(self._routes), -1), list[Trace]()
-        for row, route in enumerate(self._routes):
-            capacity = table.capacities[table.row(route)]
-            if couples.isdisjoint(route) and isinstance(capacity, Trace) and capacity.end == "loop":
-                place[row] = len(traces)
-                traces.append(capacity)
-        return Closed(traces) if traces else None, place
-
     @property
     def free(self) -> NDArray[np.bool_]:
         """Which transfers are alone on their routes, whatever the others do [F]?"""
-        return self._place >= 0
+        return self._free
 
     def carry(self, rows: NDArray[np.int64], nbytes: Bytes, start_s: Seconds) -> Seconds:
         """Return when transfers over routes `rows` end that start at `start_s`, all [F]; no row twice."""
-        if self._closed is not None and self._all_free and rows.size == len(self._routes):
-            end_s = self._closed.time_to_move(slice(None), nbytes, start_s)  # all, in order: views instead of copies
+        if self._all_free and rows.size == len(self._routes):
+            end_s = self._alone_s(slice(None), nbytes, start_s)  # all, in order: views instead of copies
             self._note(rows, start_s, end_s)
             return end_s
-        free, end_s = self._place[rows] >= 0, np.empty(rows.size)
-        if self._closed is not None and free.any():
-            end_s[free] = self._closed.time_to_move(self._place[rows[free]], nbytes[free], start_s[free])
-            self._note(rows[free], start_s[free], end_s[free])
-        if not free.all():
-            end_s[~free] = self._played(rows[~free], nbytes[~free], start_s[~free])
+        end_s, known = np.full(rows.size, math.inf), self._known[rows]
+        end_s[known] = self._alone_s(self._place[rows[known]], nbytes[known], start_s[known])
+        apart = self._free[rows] | (end_s < self._crowds.gather_s(rows, start_s, end_s))
+        self._note(rows[apart], start_s[apart], end_s[apart])
+        if not apart.all():
+            end_s[~apart] = self._played(rows[~apart], nbytes[~apart], start_s[~apart])
         return end_s
 
+    def _alone_s(self, rows: Which, nbytes: Bytes, start_s: Seconds, whole_bytes: Bytes | None = None) -> Seconds:
+        """Return when transfers end that nobody disturbs; rows of the closed form."""
+        return np.empty(0) if self._closed is None else self._closed.time_to_move(rows, nbytes, start_s, whole_bytes)
+
     def _note(self, rows: NDArray[np.int64], start_s: Seconds, end_s: Seconds) -> None:
-        """Keep when free transfers ran: what they moved is counted many rounds at a time."""
+        """Keep when transfers ran alone: what they moved is counted many rounds at a time."""
         self._ran.append((rows, start_s, end_s))
         if sum(ran[0].size for ran in self._ran) > MOST_KEPT:
             self._count()
 
     def _count(self) -> None:
-        """Count what free transfers have moved."""
+        """Count what transfers have moved that ran alone."""
         if self._closed is not None and self._ran:
             rows, start_s, end_s = (np.concatenate(parts) for parts in zip(*self._ran, strict=True))
             self._moved += self.per_link(rows, self._closed.moved_bytes(self._place[rows], start_s, end_s))
@@ -186,9 +185,11 @@ class Lane:
         return np.bincount(over.ravel(), weights, minlength=len(self._moved) + 1)[:-1].astype(np.float64)
 
     def _played(self, rows: NDArray[np.int64], nbytes: Bytes, start_s: Seconds) -> Seconds:
-        flows, ends = self._flows, dict.fromkeys(rows.tolist(), math.nan)
+        """Play transfers start by start; once all have started nobody can be disturbed who is alone."""
+        flows, ends = self._flows, dict[int, float]()
         starts = sorted(zip(start_s.tolist(), rows.tolist(), nbytes.tolist(), strict=True), reverse=True)
-        while starts or len(flows):
+        together = flows.endless and bool(self._known[rows].all())
+        while starts or (len(flows) and not together):
             next_s = flows.next_finish()
             if starts and (time_s := starts[-1][0]) <= next_s:
                 while starts and starts[-1][0] == time_s:  # all of one instant, before any is solved for
@@ -199,6 +200,13 @@ class Lane:
                 raise TraceError("network", None, "a transfer never ends; give its links a rate above zero")
             for row in flows.advance(next_s):
                 ends[row] = next_s
+        if together:
+            ended, alone = flows.drain()
+            ends.update(ended)
+            if alone:
+                left, since_s, whole = np.array([(flow.left, flow.since_s, flow.nbytes) for flow in alone]).T
+                alone_s = self._alone_s(self._place[[flow.key for flow in alone]], left, since_s, whole)
+                ends.update(zip([flow.key for flow in alone], alone_s.tolist(), strict=True))
         return np.array([ends[row] for row in rows.tolist()])
 
     @property
