@@ -84,12 +84,13 @@ class Loads:
         self._passages: dict[tuple[int, int], _Passage] = {}
         self._ways: dict[int, _Way] = {}  # of each row
         self._profiles: dict[int, Rates] = {}
+        self._demands: dict[int, Rates] = {}  # of rows
 
     def enter(self, flow: Rider) -> None:
         """Take note of an arrival."""
         key, profiles = flow.key, self._profiles
         highest, mean, own, shared = self._ways.get(flow.row) or self._way(flow)
-        if not flow.terms.free:
+        if flow.terms is not EQUAL and not flow.terms.free:
             highest, mean = self._figures(flow.row, flow.terms)
         for link in own:
             members = self.members[link]
@@ -112,7 +113,7 @@ class Loads:
         """Take note of a departure."""
         key, profiles = flow.key, self._profiles
         highest, mean, own, shared = self._ways[flow.row]
-        if not flow.terms.free:
+        if flow.terms is not EQUAL and not flow.terms.free:
             highest, mean = self._figures(flow.row, flow.terms)
         for link in own:
             del self.members[link][key]
@@ -242,5 +243,7 @@ class Loads:
             self._profiles[link] -= self._demand(flow)
 
     def _demand(self, flow: Rider) -> Rates:
-        rates = self._table.demand(flow.row)
-        return rates if flow.terms.free else restrict(rates[None], [flow.terms])[0]
+        rates = self._demands.get(flow.row)
+        if rates is None:
+            rates = self._demands[flow.row] = self._table.demand(flow.row)
+        return rates if flow.terms is EQUAL or flow.terms.free else restrict(rates[None], [flow.terms])[0]

@@ -14,7 +14,7 @@ from acesim.network.accelerated import FOR_EVER, Walk
 from acesim.network.groups import DONE, Bytes, stuck
 from acesim.network.nesting import fill, fill_one, fill_step
 from acesim.network.routes import RouteTable
-from acesim.network.terms import Terms
+from acesim.network.terms import EQUAL, Terms
 
 LONGEST_BLOCK = 512
 MOST_ENTRIES = 1 << 19
@@ -104,6 +104,8 @@ class Nested:
         self._blocks: list[_Block] = []
         self._rest = np.empty(0)
         self._walked: Walk | None = None
+        self._kept: dict[int, tuple[Bytes, NDArray[np.int64], Sequence[int]]] = {}  # what is written for a row's flows
+        self._taken: dict[tuple[int, ...], bool] = {}
         self.admit(members)
 
     # ---------------------------------------------------------------------------------- who is in it
@@ -119,11 +121,12 @@ class Nested:
 
     def takes(self, links: Sequence[int]) -> bool:
         """Say whether links of one more flow would still be nested, all of them the group's own."""
-        if len(links) == 1:
-            return self._heights.get(links[0], (0, 0))[1] == -1
-        inside_out = sorted(links, key=lambda link: self._heights.get(link, (0, 0)))
-        return all(link in self._heights and self._heights[link][1] == outer
-                   for link, outer in zip(inside_out, [*inside_out[1:], -1], strict=True))
+        asked = tuple(links)
+        if asked not in self._taken:
+            inside_out = sorted(links, key=lambda link: self._heights.get(link, (0, 0)))
+            self._taken[asked] = all(link in self._heights and self._heights[link][1] == outer
+                                     for link, outer in zip(inside_out, [*inside_out[1:], -1], strict=True))
+        return self._taken[asked]
 
     @property
     def _figures(self) -> Bytes:
@@ -159,19 +162,33 @@ class Nested:
 
     def _set(self, at: int, member: Member) -> None:
         """Write down a flow."""
-        terms = member.terms
-        self._limited |= not terms.free
-        self._weighted |= terms.weight != 1.0
-        self._constant &= self._table.constant(member.row)
-        self._all_figures[:, at] = (member.left, DONE * member.nbytes, terms.weight, terms.share,
-                                    terms.most_bytes_per_s, terms.of(self._table.mean[member.row]))
-        self._all_places[:, at] = self._place(member)
+        kept = self._kept.get(member.row)
+        if kept is None or kept[2] != member.links:
+            kept = self._keep(member)
+        figures, place, _ = kept
+        if member.terms is not EQUAL:
+            figures = self._restricted(member)
+        self._all_figures[:, at] = figures
+        self._all_figures[LEFT, at], self._all_figures[SLACK, at] = member.left, DONE * member.nbytes
+        self._all_places[:, at] = place
 
-    def _place(self, member: Member) -> list[int]:
+    def _keep(self, member: Member) -> tuple[Bytes, NDArray[np.int64], Sequence[int]]:
+        """Return what is written for any flow of a member's row: its figures on equal terms, its places, its links."""
         place = [self._table.column(member.row), *self._nowhere]
         for link in member.links:
             place[1 + self._heights[link][0]] = self._local[link]
-        return place
+        self._constant &= self._table.constant(member.row)
+        figures = np.array([0.0, 0.0, 1.0, 1.0, math.inf, self._table.mean[member.row]])
+        kept = self._kept[member.row] = figures, np.array(place), member.links
+        return kept
+
+    def _restricted(self, member: Member) -> Bytes:
+        """Return the figures of a flow on terms of its own."""
+        terms = member.terms
+        self._limited |= not terms.free
+        self._weighted |= terms.weight != 1.0
+        return np.array([0.0, 0.0, terms.weight, terms.share, terms.most_bytes_per_s,
+                         terms.of(self._table.mean[member.row])])
 
     def remove(self, key: int) -> None:
         """Let a flow go, at the moment the group stands at."""
@@ -231,7 +248,8 @@ class Nested:
         else:
             self._rest, over = np.empty(len(self.keys)), np.empty(len(self.keys), dtype=np.bool_)
             self.finish_s = self._go(walk, self._rest, over, math.inf)
-        self.done = [self.keys[place] for place in over.nonzero()[0].tolist()]
+        keys = self.keys
+        self.done = [keys[place] for place in over.nonzero()[0].tolist()]
 
     def _solve(self) -> NDArray[np.bool_]:
         """Set the next completion; return which flows end there."""

@@ -65,6 +65,8 @@ def fill(caps: Rates, capacities: Sequence[Rates], places: Sequence[Numbers | No
 
 def _fill_links(caps: Rates, capacity: Rates, place: Numbers | None, weights: Rates | None) -> Rates:
     """Return caps cut down to the levels of links that have no flow in common."""
+    if place is None and weights is None:
+        return _fill_one_link(caps, capacity[:, 0])
     links = capacity.shape[1]
     tight = _sums(caps, place, links) > capacity
     steps = (tight.ravel() if links == 1 else np.logical_or.reduce(tight, axis=1)).nonzero()[0]
@@ -87,8 +89,6 @@ def _levels(caps: Rates, capacity: Rates, tight: NDArray[np.bool_], place: Numbe
     level = (capacity - sum of the caps below it) / (weight of the flows above it), raised from the level of equal
     shares until no further cap falls below: Newton's method on a function that bends once a flow.
     """
-    if place is None and weights is None:
-        return _level(caps, capacity)
     links = capacity.shape[1]
     shares = np.ones(caps.shape[1]) if weights is None else weights
     total = _sums(shares[None], place, links)
@@ -105,18 +105,43 @@ def _levels(caps: Rates, capacity: Rates, tight: NDArray[np.bool_], place: Numbe
         level = raised
 
 
-def _level(caps: Rates, capacity: Rates) -> Rates:
-    """Return `_levels` of a single link that all flows share alike and fill in every step."""
-    flows = caps.shape[1]
+def _fill_one_link(caps: Rates, capacity: Rates) -> Rates:
+    """Return caps [S, F] cut down to the levels of a single link [S] that all flows share alike.
+
+    Flow by flow: numpy adds whole rows that lie side by side one after the other, so the sums are those of `_sums`.
+    """
+    by_flow = np.ascontiguousarray(caps.T)
+    steps = (_total(by_flow) > capacity).nonzero()[0]
+    if not len(steps):
+        return caps
+    whole = len(steps) == len(caps)
+    if not whole:
+        by_flow, capacity = by_flow.take(steps, axis=1), capacity[steps]
+    bound = np.minimum(by_flow, _level(by_flow, capacity)).T
+    if whole:
+        return np.ascontiguousarray(bound)
+    caps[steps] = bound
+    return caps
+
+
+def _level(by_flow: Rates, capacity: Rates) -> Rates:
+    """Return `_levels` [S] of a single link that all flows [F, S] share alike and fill in every step."""
+    flows = len(by_flow)
     level: Rates = capacity / flows
     while True:
-        below = caps < level
-        rest: Rates = flows - below.sum(axis=1, keepdims=True)
-        spare: Rates = capacity - (caps * below).cumsum(axis=1)[:, -1:]
+        below = by_flow < level
+        rest: Rates = flows - np.add.reduce(below, axis=0, dtype=np.int64)
+        spare: Rates = capacity - _total(by_flow * below)
         raised: Rates = np.maximum(level, spare / np.maximum(rest, 1))
         if (raised == level).all():
             return level
         level = raised
+
+
+def _total(by_flow: Rates) -> Rates:
+    """Return the sum over flows [F, S], one after the other; of a single step numpy would add in pairs."""
+    total: Rates = by_flow.cumsum(axis=0)[-1] if by_flow.shape[1] == 1 else np.add.reduce(by_flow, axis=0)
+    return total
 
 
 def _sums(values: Rates, place: Numbers | None, links: int) -> Rates:
