@@ -23,7 +23,7 @@ CODINGS = ("levels", "lattice")
 AHEAD = ("server", "last-step")
 
 
-def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 16.0, beta: float = 1.0, c: float | None = None,
+def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 10.0, beta: float = 1.0, c: float | None = None,
              deadline_s: float | None = None, pace: float | None = None, careful: float | None = None,
              alpha: float = 0.5, attention: bool = True, curvature: bool = False, top_p: float = 0.0,
              knapsack: bool = True, operator: str = "nearest", coding: str = "levels", offset: float = 0.4,

@@ -13,6 +13,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     Tag,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -203,7 +204,8 @@ def _transport_tag(value: Any) -> str:
     return "fluid" if value == "fluid" else "tcp"
 
 
-Transport = Annotated[Annotated[Literal["fluid"], Tag("fluid")] | Annotated[TcpSpec, Tag("tcp")],
+_WORDS = WithJsonSchema({"enum": ["fluid", "tcp"]})  # the second is short for a mapping, which it is read as
+Transport = Annotated[Annotated[Literal["fluid"], Tag("fluid"), _WORDS] | Annotated[TcpSpec, Tag("tcp")],
                       Discriminator(_transport_tag), BeforeValidator(_transport)]
 
 

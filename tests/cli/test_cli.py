@@ -170,7 +170,7 @@ def test_what_there_is(call):
     assert "quickstart" in call("scenarios").stdout
     assert "name: table1" in call("scenarios", "table1").stdout
     assert "ace-sync" in call("policies").stdout
-    assert "c_max = 16.0" in call("policies", "ace-sync").stdout
+    assert "c_max = 10.0" in call("policies", "ace-sync").stdout
     assert "did you mean ace-sync?" in call("policies", "ace-sink", code=2).stderr
     assert "rk3588" in call("devices").stdout
     assert "flops_per_s" in call("devices", "rk3588").stdout
