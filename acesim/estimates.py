@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -85,6 +85,17 @@ def in_words(found: Estimate) -> str:
     memory = "" if found.memory_bytes is None else f", {found.memory_bytes / 1e6:.0f} MB of memory each"
     return (f"about {span} for {found.runs} runs on {found.jobs} processes{memory}, "
             f"{found.disk_bytes / 1e6:.0f} MB on disk")
+
+
+def told_by_environment(variables: Mapping[str, str]) -> list[str]:
+    """Say which variables choose other arithmetic than this processor's own; acesim leaves them as they are.
+
+    >>> told_by_environment({"OPENBLAS_CORETYPE": "Haswell", "HOME": "/"})
+    ['OPENBLAS_CORETYPE = Haswell: matrix products as on that processor; its own may take half the time']
+    """
+    kernel = variables.get("OPENBLAS_CORETYPE")
+    return [f"OPENBLAS_CORETYPE = {kernel}: matrix products as on that processor; its own may take "
+            f"half the time"] if kernel else []
 
 
 def _laid_out_s(spans_s: Sequence[float], jobs: int) -> float:

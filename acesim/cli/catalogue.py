@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from acesim import fleet
 from acesim import policies as recipes
 from acesim.cli.runs import plugin_option, set_option
 from acesim.cli.shell import cli, example, voiced
-from acesim.estimates import estimate, in_words
+from acesim.estimates import estimate, in_words, told_by_environment
 from acesim.policies.registry import unknown_rule
 from acesim.runner import narrowed_by_cards
 from acesim.scenario import load as load_scenario
@@ -48,6 +49,8 @@ def validate(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...]
     if not (no_estimate or quiet):
         voice.say(f"{'at the point that the file itself holds: ' if points else ''}"
                   f"{in_words(estimate(loaded, plugins=plugins))}")
+        for line in told_by_environment(os.environ):
+            voice.say(line)
 
 
 @cli.command("schema", epilog=example("schema > acesim.schema.json"))
