@@ -125,8 +125,9 @@ def compared(shape: Shape, problem: Problem, stacked: bool, modules: list[Module
     """Return a row for acesim and one for every peer's way."""
     square = Square()
     ways = competitors(problem, stacked, modules)
-    # right after acesim's own: what a peer's threads and freed memory leave behind would count as the square's time
-    times = interleaved_s({"acesim": ways.pop("acesim"), "sgemm": square, **ways}, REPEATS)
+    # what the last peer's threads and freed memory leave behind falls to the first square, which does not count
+    times = interleaved_s({"rest": square, "sgemm": square, **ways}, REPEATS)
+    del times["rest"]
     ideal_s = [time_s * problem.flops * shape.workers / square.flops for time_s in times.pop("sgemm")]
     size = f"d{shape.width} T{shape.positions} B{shape.batch}, {problem.model.size} parameters"
     label = f"{shape.name} ({size}), {'diverged' if stacked else 'shared'}"
