@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-BLOCK = 1 << 19
+BLOCK = 1 << 18
 """Entries that are updated together, of all arrays: they stay in the processor's second-level cache."""
 
 

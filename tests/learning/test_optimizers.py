@@ -89,7 +89,7 @@ def test_nothing_is_changed_in_place(rule):
 @pytest.mark.parametrize("rule", RULES)
 def test_steps_in_place_are_the_same_steps(rule):
     rng = np.random.default_rng(1)
-    size = 70_001  # more than a block
+    size = 100_001  # more than a block
     pure = own = rng.standard_normal((2, size), dtype=np.float32)
     state = mine = rule.restore(stack([rule.init(size), rule.init(size)]))
     for step in range(3):
