@@ -150,7 +150,8 @@ class Sweep:
         """Draw the curves into a file (.svg, .png, .pdf); for one or two swept keys; of these policies alone."""
         from acesim.report import figures  # matplotlib takes half a second, which runs need not wait for
         labels = figures.chosen(self.table["label"].tolist(), policies)
-        return figures.draw_sweep(self.table[self.table["label"].isin(labels)], self.keys, out)
+        scenario = self.records[0].manifest.get("scenario") if self.records else None
+        return figures.draw_sweep(self.table[self.table["label"].isin(labels)], self.keys, out, scenario)
 
 
 def sweep(scenario: str | Path, over: Sequence[str] = (), policies: Sequence[str] | None = None,

@@ -20,7 +20,7 @@ from acesim.report.card import found, measured_now
 from acesim.report.fidelity import card
 from acesim.report.traces import draw_trace, grid_of, kind_line, statistics_page, ways
 from acesim.scenario import Access
-from acesim.scenario.errors import AcesimError, ScenarioError
+from acesim.scenario.errors import AcesimError, ScenarioError, TraceError
 from acesim.scenario.units import RATE, TIME, parse
 from acesim.terminal import Voice, show_page, sparkline
 
@@ -123,6 +123,8 @@ def flows(file: str, quiet: bool, verbose: bool) -> None:
         finish = replay(document)
     except ScenarioError as error:
         raise ScenarioError([problem._replace(file=file) for problem in error.problems]) from error
+    except TraceError as error:
+        raise TraceError(file, None, str(error)) from error
     click.echo(json.dumps({"finish": {str(key): at_s for key, at_s in finish.items()}}))
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from acesim.network.accelerated import compiled
 from acesim.network.ends import Ends, Flow
-from acesim.network.groups import DONE, Group, stuck, together
+from acesim.network.groups import DONE, Group, Stuck, together
 from acesim.network.loads import NEARLY, Loads
 from acesim.network.nested import Member, Nested
 from acesim.network.nesting import heights
@@ -341,7 +341,7 @@ class Flows:
         flow.alone, flow.since_s = limited(self._table.capacities[flow.row], flow.terms), self.clock_s
         finish_s = flow.alone.time_to_move(flow.left, self.clock_s, DONE * flow.nbytes)
         if finish_s == math.inf:
-            raise stuck((flow.key,), self.clock_s)
+            raise Stuck((flow.key,), self.clock_s)
         self._ends.enter(finish_s, flow)
 
     def _join(self, group: Nested, flows: Sequence[Flow]) -> None:

@@ -123,7 +123,7 @@ def together(table: RouteTable, keys: Sequence[int], rows: Sequence[int], terms:
         at_s, span_s = float(block_s[-1]), 2 * span_s
         for_ever = block_s[0] >= table.settled_s(rows) or shares.shape[1] > LONGEST_STANDSTILL
         if for_ever and not shares.any():
-            raise stuck(keys, start_s)
+            raise Stuck(keys, start_s)
 
 
 def _expected_s(table: RouteTable, rows: Sequence[int], terms: Sequence[Terms], link_rows: Sequence[int],
@@ -157,8 +157,15 @@ def _level(ascending: Sequence[float], capacity: float) -> float:
     return math.inf
 
 
-def stuck(keys: Sequence[int], time_s: float) -> TraceError:
-    """Return the error of flows that can never end."""
-    return TraceError("network", None,
-                      f"from {time_s:g} s on nothing moves any more for flows {list(keys)}: a trace on their "
-                      f"route holds a rate of zero for ever; end it above zero, or write end: loop")
+class Stuck(TraceError):
+    """Transfers that can never end, from some moment on."""
+
+    def __init__(self, keys: Sequence[int], time_s: float) -> None:
+        self.keys, self.time_s = tuple(keys), time_s
+        super().__init__("network", None,
+                         f"from {time_s:g} s on nothing moves any more for flows {list(keys)}: a trace on their "
+                         f"route holds a rate of zero for ever; end it above zero, or write end: loop")
+
+    def __reduce__(self) -> tuple[type[Stuck], tuple[Sequence[int], float]]:
+        """Errors cross processes: they are made anew there."""
+        return Stuck, (self.keys, self.time_s)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.network.accelerated import FOR_EVER, Walk
-from acesim.network.groups import DONE, Bytes, stuck
+from acesim.network.groups import DONE, Bytes, Stuck
 from acesim.network.nesting import fill, fill_one, fill_step
 from acesim.network.routes import RouteTable
 from acesim.network.terms import EQUAL, Terms
@@ -284,7 +284,7 @@ class Nested:
         end_s = walk(table.by_step, self._all_places, self._counts, self._links, self._all_figures, self._limited,
                      self._weighted, self._constant, table.step_s, self._since_s, until_s, left, over)
         if end_s != end_s:
-            raise stuck(self.keys, self._since_s)
+            raise Stuck(self.keys, self._since_s)
         return end_s
 
     def _walk(self, until_s: float) -> list[_Block]:
@@ -337,7 +337,7 @@ class Nested:
         rates = self._shares(0, 1)
         left, moves = self._figures[LEFT], rates[0] > 0
         if not moves.any():
-            raise stuck(self.keys, self._since_s)
+            raise Stuck(self.keys, self._since_s)
         span_s = 2.0 * float((left[moves] / rates[0][moves]).min()) + 1.0
         return _Block(np.array([self._since_s, self._since_s + span_s]), rates, rates * span_s, before)
 
@@ -367,6 +367,6 @@ class Nested:
         moves = per_period > 0
         whole = np.floor(((need[moves] - moved[moves]) / per_period[moves]).min()) if moves.any() else math.inf
         if whole * self._table.period > FOR_EVER:
-            raise stuck(self.keys, self._since_s)
+            raise Stuck(self.keys, self._since_s)
         return float(min(whole, math.floor(span_s / (self._table.period * self._table.step_s))
                          if span_s < math.inf else whole))

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.network.flows import Flows
+from acesim.network.groups import Stuck
 from acesim.network.tcp import CONGESTIONS, Tcp
 from acesim.network.tcp_flows import TcpFlows
 from acesim.network.traces import Capacity, Least, Rates, constant
-from acesim.scenario.errors import Problem, ScenarioError
+from acesim.scenario.errors import Problem, ScenarioError, TraceError
 
 _TCP = {"mss": "mss_bytes", "header": "header_bytes", "initial_window": "initial_window",
         "window_bytes": "window_bytes", "queue_packets": "queue_packets", "congestion": "congestion", "loss": "loss",
@@ -81,6 +82,19 @@ def replay(document: Mapping[str, Any]) -> dict[str | int, float]:
     one_way_s = [sum(latencies[link] for link in route) for route in routes]
     starts = [(flow["start"] + latency_s, key)
               for key, (flow, latency_s) in enumerate(zip(document["flows"], one_way_s, strict=True))]
+    try:
+        ends = _played(document, starts, routes, one_way_s)
+    except Stuck as error:
+        ids = [document["flows"][key]["id"] for key in error.keys]
+        raise TraceError("flows", None,
+                         f"from {error.time_s:g} s on nothing moves any more for {_shown(ids)}: the last rate of a "
+                         f"profile on their route holds for ever, and is 0; let it end above 0") from error
+    return {flow["id"]: ends[key] for key, flow in enumerate(document["flows"])}
+
+
+def _played(document: Mapping[str, Any], starts: Sequence[tuple[float, int]], routes: Sequence[tuple[int, ...]],
+            one_way_s: Sequence[float]) -> list[float]:
+    """Return when each flow ends; starts: (when, which)."""
     flows, ends = _transport(document), [0.0] * len(starts)
     for start_s, key in [*sorted(starts), (math.inf, -1)]:
         while (end_s := flows.next_finish()) <= start_s and end_s < math.inf:
@@ -90,7 +104,7 @@ def replay(document: Mapping[str, Any]) -> dict[str | int, float]:
             flow = document["flows"][key]
             weight = float(flow.get("weight", 1)) / (one_way_s[key] if _by_rtt(document) else 1.0)
             flows.start(key, flow["size"], routes[key], start_s, 2 * one_way_s[key], weight=weight)
-    return {flow["id"]: ends[key] for key, flow in enumerate(document["flows"])}
+    return ends
 
 
 def _by_rtt(document: Mapping[str, Any]) -> bool:

@@ -47,11 +47,18 @@ def card(scenario: Mapping[str, Any]) -> list[str]:
     ['fidelity, network: fluid', 'fidelity, links: generat', 'fidelity, scores: accura']
     """
     return [f"fidelity, {about}: {text}" for about, text in
-            (("network", _network(scenario)), ("links", _links(scenario)), ("scores", _SCORES)) if text]
+            (("network", _network(scenario)), ("links", _links(scenario)), ("scores", _scores(scenario))) if text]
 
 
-_SCORES = ("accuracy, loss and perplexity are the proxy's; time, bytes and energy are the nominal model's; more: "
-           "`acesim fidelity`, docs/fidelity.md")
+def nothing_learned(scenario: Mapping[str, Any]) -> bool:
+    """Say whether a scenario asks about the network alone."""
+    return bool((scenario.get("task") or {}).get("kind") == "network-only")
+
+
+def _scores(scenario: Mapping[str, Any]) -> str:
+    scored = "none, for nothing is learned" if nothing_learned(scenario) else \
+        "accuracy, loss and perplexity are the proxy's"
+    return (f"{scored}; time, bytes and energy are the nominal model's; more: `acesim fidelity`, docs/fidelity.md")
 
 
 def _network(scenario: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ No global state: every figure is an object of its own, drawn with the backend it
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from acesim.records.read import RunRecord
+from acesim.report.card import card
 from acesim.report.compare import compare, gather
 from acesim.report.layout import number, short_key, spelt
 from acesim.report.placing import place_labels
@@ -30,6 +32,8 @@ COLOURS = ("#333333", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#5
 DASHES = ("-", "--", "-.", (0, (7, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 1)))
 MARKERS = "osD^vPX*"
 SUFFIXES = (".svg", ".png", ".pdf")
+CAPTION_PER_INCH = 29
+"""Letters of a caption."""
 
 STYLE: dict[Any, Any] = {
     "font.size": 9, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False,
@@ -48,20 +52,25 @@ def draw(kind: str, records: Sequence[RunRecord], out: str | Path, baseline: str
     path = checked(out)
     with rc_context(STYLE):
         figure = KINDS[kind](records, baseline)
+        caption(figure, card(records[0].manifest.get("scenario") or {}) if records else ())
         return save(figure, path)
 
 
-def draw_sweep(table: pd.DataFrame, keys: Sequence[str], out: str | Path) -> Path:
+def draw_sweep(table: pd.DataFrame, keys: Sequence[str], out: str | Path,
+               scenario: Mapping[str, Any] | None = None) -> Path:
     """Draw a sweep's curves: one line a policy, one column of panels for each value of a second key.
 
-    table   a sweep's cells: a column for each of `keys`, and the columns of `compare`
-    raises  AcesimError for more than two keys or an unknown suffix
+    table     a sweep's cells: a column for each of `keys`, and the columns of `compare`
+    scenario  of a cell, as a manifest spells it: the fidelity card is written below
+    raises    AcesimError for more than two keys or an unknown suffix
     """
     if not 1 <= len(keys) <= 2:
         raise AcesimError(f"{len(keys)} swept keys: curves can show one or two; the tidy table has them all")
     path = checked(out)
     with rc_context(STYLE):
-        return save(bandwidth(table, keys), path)
+        figure = bandwidth(table, keys)
+        caption(figure, card(scenario) if scenario else ())
+        return save(figure, path)
 
 
 def chosen(labels: Sequence[str], wanted: Sequence[str]) -> list[str]:
@@ -75,6 +84,14 @@ def chosen(labels: Sequence[str], wanted: Sequence[str]) -> list[str]:
     if absent:
         raise ResultMissing(f"--policy {absent[0]}: no finished run has this label (there are: {', '.join(there)})")
     return list(dict.fromkeys(wanted)) or there
+
+
+def caption(figure: Figure, lines: Sequence[str]) -> None:
+    """Write the fidelity card below a figure, small, so that it goes wherever the figure goes."""
+    width = int(figure.get_figwidth() * CAPTION_PER_INCH)
+    text = "\n".join(part for line in lines for part in textwrap.wrap(line, width))
+    if text:
+        figure.text(0.01, -0.01, text, fontsize=4.5, color="#555555", va="top")
 
 
 def checked(out: str | Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from acesim.records.read import RunRecord
-from acesim.report.card import card
+from acesim.report.card import card, nothing_learned
 from acesim.report.compare import BASELINE, VIEWS, counted, target_percent
 from acesim.report.paper import SOURCE
 from acesim.report.scales import Scale, size_scale, time_scale
@@ -284,6 +284,8 @@ def scales(page: Mapping[str, Any]) -> str:
     trained, timed = page.get("parameters"), page.get("nominal_parameters")
     if trained is None or timed is None:
         return ""
+    if nothing_learned(page.get("scenario") or {}):
+        return f"nothing is trained; time and bytes are the nominal model's ({timed:,} parameters)"
     if trained == timed:
         return f"accuracy, time and bytes are of one model of {trained:,} parameters"
     return (f"accuracy is the proxy's ({trained:,} parameters); time and bytes are the nominal model's "

@@ -10,7 +10,7 @@ from acesim.network.models import traces_folder
 from acesim.report.card import FILE, card, found, measured_now
 from acesim.report.compare import compare, view
 from acesim.report.formats import FORMATS, render
-from acesim.report.layout import comparison_page, view_page
+from acesim.report.layout import comparison_page, scales, view_page
 
 TCP = {"network": {"transport": {"kind": "tcp", "congestion": "bbr"}}, "workers": [{"access": {"kind": "lte"}}]}
 FLUID = {"network": {"transport": "fluid"}, "workers": [{"access": {"kind": "datacenter"}}]}
@@ -51,3 +51,9 @@ def test_every_format_carries_it(form, records):
     if form == "json":
         assert {row["fidelity"] for row in json.loads(text)} == {" | ".join(page.card)}
     assert view_page(view(records, "bytes"), "bytes", records).lines[-3:] == list(page.card)
+
+
+def test_where_nothing_is_learned_no_score_is_told():
+    page = {"scenario": {"task": {"kind": "network-only"}}, "parameters": 1, "nominal_parameters": 354_823_168}
+    assert scales(page) == "nothing is trained; time and bytes are the nominal model's (354,823,168 parameters)"
+    assert "proxy" not in " ".join(card(page["scenario"]))

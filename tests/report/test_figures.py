@@ -26,6 +26,14 @@ def test_the_same_figure_gives_the_same_bytes(suffix, records, tmp_path):
     assert one == two
 
 
+def test_a_figure_carries_the_fidelity_card(records, tmp_path):
+    for record in records:
+        record.manifest["scenario"] = {"workers": [{"access": {"kind": "lte"}}], "task": {"kind": "network-only"}}
+    text = figures.draw("convergence", records, tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert "fidelity, network: fluid, exact max-min sharing" in text
+    assert "fidelity, scores: none, for nothing is learned" in text
+
+
 def test_text_in_svg_stays_text(records, tmp_path):
     text = figures.draw("table1", records, tmp_path / "a.svg").read_text(encoding="utf-8")
     assert "the paper's Table 1" in text
