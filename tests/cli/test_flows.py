@@ -47,7 +47,7 @@ def test_a_value_that_cannot_be(tmp_path, part, changed, line):
     (json.dumps({"links": [LINK], "flows": [{"id": 1, "start": 0, "size": 1}]}), "f.json: flows[0].route: is missing"),
     (json.dumps({"links": [LINK | {"id": [1]}], "flows": [FLOW]}), "f.json: links[0].id = [1]: must be text or"),
     (json.dumps({"links": [LINK | {"profile": [[1, 0]]}], "flows": [FLOW]}),
-     "f.json: flows: from 1 s on nothing moves any more for ['f']: the last rate of a profile"),
+     "f.json: flows: from 0.5 s on nothing moves any more for ['f']: the last rate of a profile"),
 ])
 def test_a_file_that_cannot_be(tmp_path, text, line):
     code, output = told(tmp_path, text)
