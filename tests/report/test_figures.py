@@ -26,9 +26,10 @@ def test_the_same_figure_gives_the_same_bytes(suffix, records, tmp_path):
     assert one == two
 
 
-def test_a_figure_carries_the_fidelity_card(records, tmp_path):
+def test_a_figure_carries_the_fidelity_card(records, tmp_path, monkeypatch):
+    world = {"workers": [{"access": {"kind": "lte"}}], "task": {"kind": "network-only"}}
     for record in records:
-        record.manifest["scenario"] = {"workers": [{"access": {"kind": "lte"}}], "task": {"kind": "network-only"}}
+        monkeypatch.setitem(record.manifest, "scenario", world)
     text = figures.draw("convergence", records, tmp_path / "a.svg").read_text(encoding="utf-8")
     assert "fidelity, network: fluid, exact max-min sharing" in text
     assert "fidelity, scores: none, for nothing is learned" in text
