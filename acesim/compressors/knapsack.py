@@ -106,7 +106,7 @@ def climb(hull: Hull, weights: NDArray[np.float64], budget: int) -> tuple[Picks,
     fitting = int(np.searchsorted(spent, room, side="right"))
     room -= float(spent[fitting - 1]) if fitting else 0.0
     reached = hull.corners & ~rising
-    reached.ravel()[steps[order[:fitting]]] = True
+    reached.flat[steps[order[:fitting]]] = True  # not ravel: of a hull of some groups that may be a copy
     picks: Picks = np.where(reached, hull.price, -1.0).argmax(0)
     missed = float(efficiency[order[fitting]]) * room if fitting < steps.size else 0.0
     return picks, max(0.0, missed - _fill(hull.worth * weights, hull.price, picks, room))

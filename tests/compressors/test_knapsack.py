@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acesim.compressors import solve_exact, solve_greedy, solve_uniform
+from acesim.compressors.knapsack import climb, prepared
 from acesim.scenario.errors import PolicyError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -163,3 +164,19 @@ def test_a_hundred_instances_of_milp():
         assert max(total(costs, exact), total(costs, greedy)) <= instance["budget"]
         solved += 1
     assert solved >= 50
+
+
+@quick
+@given(problems(groups=6), st.data())
+def test_some_groups_of_a_hull_are_climbed_as_if_there_were_no_others(problem, data):
+    """Also where numpy lays the chosen columns out the other way round."""
+    values, costs, _ = problem
+    chosen = np.array(data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values))))
+    if not chosen.any():
+        return
+    weights = np.arange(1.0, 1.0 + chosen.sum())
+    least = np.where(np.isneginf(values), 99, costs).min(1)[chosen].sum()
+    room = int(least) + data.draw(st.integers(0, 30))
+    part, gap = climb(prepared(values, costs).only(chosen), weights, room)
+    alone, same = climb(prepared(values[chosen], costs[chosen]), weights, room)
+    assert (part.tolist(), gap) == (alone.tolist(), same)
