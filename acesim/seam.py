@@ -451,7 +451,7 @@ class Group:
         return self.stop - self.start
 
 
-class Pace(NamedTuple):
+class Speed(NamedTuple):
     """How fast a worker is, as a profile before training tells: a nominal local step, and what its device sustains.
 
     launch_s   to launch a kernel
@@ -480,7 +480,7 @@ class ModelInfo:
     total_steps              local steps of each worker over the whole run
     steps_per_epoch          local steps of an epoch
     optimizer                the server's rule, from the scenario (see acesim.learning.optimizers)
-    paces                    [W] of the workers, () where they are not known
+    speeds                   [W] of the workers, () where they are not known
     sketched                 shapes and groups are a stand-in: the model's own are known only when its data is read
     """
 
@@ -494,7 +494,7 @@ class ModelInfo:
     total_steps: int
     steps_per_epoch: int
     optimizer: Any
-    paces: tuple[Pace, ...] = ()
+    speeds: tuple[Speed, ...] = ()
     sketched: bool = False
 
     @property

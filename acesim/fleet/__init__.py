@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from acesim.fleet import calibration, money, presence
 from acesim.fleet import devices as profiles
 from acesim.fleet.devices import Device, device, devices
-from acesim.fleet.fleet import FORWARD_SHARE, Fleet, build, dense_round_rho, paces
+from acesim.fleet.fleet import FORWARD_SHARE, Fleet, build, dense_round_rho, speeds
 from acesim.fleet.memory import Memory, memory
 from acesim.fleet.money import PriceList, price_list
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from acesim.scenario.schema import Scenario
 
 __all__ = ["FORWARD_SHARE", "Device", "Fleet", "Memory", "PriceList", "build", "check", "dense_round_rho", "device",
-           "devices", "memory", "paces", "price_list"]
+           "devices", "memory", "price_list", "speeds"]
 
 
 def check(scenario: Scenario) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from acesim.fleet.energy import Radio, radio
 from acesim.fleet.phases import Renewal, stretched
 from acesim.fleet.presence import Presence, of_group
 from acesim.scenario.streams import stream
-from acesim.seam import Pace, Work
+from acesim.seam import Speed, Work
 
 if TYPE_CHECKING:
     from acesim.scenario.schema import Scenario, WorkerGroup
@@ -167,13 +167,13 @@ def build(scenario: Scenario, parameters: int, seed: int) -> Fleet:
                  tuple(present) if any(each is not None for each in present) else ())
 
 
-def paces(scenario: Scenario, parameters: int) -> tuple[Pace, ...]:
+def speeds(scenario: Scenario, parameters: int) -> tuple[Speed, ...]:
     """Return how fast each worker is by its profile or its calibration, without what varies from run to run."""
     groups = [group for group in scenario.workers for _ in range(group.count)]
     measured = {} if scenario.calibration is None else calibration.read(scenario.calibration)
     workers = _workers(scenario, measured)
     steps_s = _steps_s(scenario, groups, workers, parameters, measured).tolist()
-    return tuple(Pace(step_s, each.memory_bytes_per_s, each.flops_per_s, each.launch_s)
+    return tuple(Speed(step_s, each.memory_bytes_per_s, each.flops_per_s, each.launch_s)
                  for step_s, each in zip(steps_s, workers, strict=True))
 
 

@@ -38,13 +38,13 @@ def fused(info: ModelInfo, compressor: CompressorBase, how: bool | str, startup_
 def sending_costs(info: ModelInfo, compressor: CompressorBase, startup_s: float | None = None,
                   s_per_byte: float | None = None) -> Costs:
     """Return what the slowest worker would take to send what the compressor makes, as far as a policy can know."""
-    if not info.paces:
-        raise PolicyError("fused = true: it is not known how fast the workers are; give ModelInfo.paces, or take "
+    if not info.speeds:
+        raise PolicyError("fused = true: it is not known how fast the workers are; give ModelInfo.speeds, or take "
                           "layerwise or whole")
     usual = [row for row in MEASURED if row[0] <= max(2, len(info.tier))][-1]
-    pace, work = max(info.paces, key=lambda each: each.step_s), compressor.work("encode")
-    costs = Costs(backward_s=pace.step_s * (1 - FORWARD_SHARE), encode_s=pace.work_s(work, info.nominal_size),
-                  launch_s=work.launches * pace.launch_s, startup_s=usual[1] if startup_s is None else startup_s,
+    speed, work = max(info.speeds, key=lambda each: each.step_s), compressor.work("encode")
+    costs = Costs(backward_s=speed.step_s * (1 - FORWARD_SHARE), encode_s=speed.work_s(work, info.nominal_size),
+                  launch_s=work.launches * speed.launch_s, startup_s=usual[1] if startup_s is None else startup_s,
                   s_per_byte=usual[2] if s_per_byte is None else s_per_byte)
     if not (0 <= costs.startup_s < float("inf") and 0 <= costs.s_per_byte < float("inf")):
         raise PolicyError(f"startup_s = {costs.startup_s}, s_per_byte = {costs.s_per_byte}: must be finite and >= 0")

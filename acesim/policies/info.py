@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from acesim import fleet
 from acesim.learning.optimizers import LearningRate, build_optimizer
 from acesim.scenario.errors import PolicyError
-from acesim.seam import Group, ModelInfo, Pace, Shapes, size_of
+from acesim.seam import Group, ModelInfo, Shapes, Speed, size_of
 
 if TYPE_CHECKING:
     from acesim.scenario import Scenario
@@ -75,9 +75,9 @@ def _info(scenario: Scenario, shapes: Shapes, groups: tuple[Group, ...], example
                      nominal_block=scenario.nominal.block, tier=tiers, examples=tuple(int(count) for count in examples),
                      regions=scenario.network.regions + 1,
                      total_steps=max(1, round((scenario.stop.epochs or 1) * steps)), steps_per_epoch=steps,
-                     optimizer=server_optimizer(scenario.task.optimizer), paces=_paces(scenario, size_of(nominal)))
+                     optimizer=server_optimizer(scenario.task.optimizer), speeds=_speeds(scenario, size_of(nominal)))
 
 
-def _paces(scenario: Scenario, parameters: int) -> tuple[Pace, ...]:
-    """Return the workers' paces; none where a device is unknown, which is the fleet's own check to report."""
-    return () if any(True for _ in fleet.check(scenario)) else fleet.paces(scenario, parameters)
+def _speeds(scenario: Scenario, parameters: int) -> tuple[Speed, ...]:
+    """Return the workers' speeds; none where a device is unknown, which is the fleet's own check to report."""
+    return () if any(True for _ in fleet.check(scenario)) else fleet.speeds(scenario, parameters)
