@@ -17,39 +17,33 @@ from numpy.typing import NDArray
 from acesim.compressors import Dense
 from acesim.engine.agenda import Agenda
 from acesim.engine.churn import Churn
-from acesim.engine.cohort import Cohort, Job, Result
-from acesim.engine.ledger import Ledger, check_payload
+from acesim.engine.cohort import Cohort
+from acesim.engine.ledger import Ledger
 from acesim.engine.lockstep import Download, Lockstep
-from acesim.engine.messages import Carrier, Message, calls, parts
+from acesim.engine.messages import Carrier, Message, calls
 from acesim.engine.plans import check_plan
+from acesim.engine.post import Post
 from acesim.engine.prints import TrainingPrint
 from acesim.engine.recorder import Recorder
 from acesim.engine.setup import Outcome, Setup, Sink
-from acesim.engine.state import Progress, Server, average, needed, planned
-from acesim.engine.variants import Variants, speaks
+from acesim.engine.state import Progress, Server, needed, planned
+from acesim.engine.variants import Variants
+from acesim.engine.workers import Workers
 from acesim.engine.world import World
-from acesim.fleet.fleet import FORWARD_SHARE
 from acesim.network.jitter import Jitter
 from acesim.network.transport import carrying
 from acesim.records.rows import MetricRow
 from acesim.scenario.errors import PolicyError
 from acesim.scenario.streams import stream
-from acesim.seam import (
-    Compressor,
-    Guide,
-    Guided,
-    Payload,
-    Plan,
-    Remembering,
-    Update,
-    Vector,
-    Wire,
-    Work,
-)
+from acesim.seam import Compressor, Guide, Guided, Payload, Plan, Remembering, Update, Vector
 
 
 class Simulation:
-    """The actions of one run; what they change is in `world`, `progress`, `agenda`, `carrier` and `cohort`."""
+    """The actions of a run's servers; what they change is in `world`, `progress`, `agenda`, `carrier` and `cohort`.
+
+    Workers act for themselves (`workers`), and come and go (`churn`); a round that nothing can disturb is played whole
+    (`lockstep`).
+    """
 
     def __init__(self, setup: Setup, sink: Sink, on_progress: Callable[[MetricRow], None] | None = None) -> None:
         self.setup, self.policy = setup, setup.policy
@@ -65,6 +59,9 @@ class Simulation:
         self.recorder = Recorder(self.world, self.progress, sink, on_progress)
         self.churn = Churn(self.world, self.agenda, self.carrier, self.cohort, self.recorder, self._plan_round,
                            self._close_round, self._finish_round)
+        self.post = Post(self.world)
+        self.workers = Workers(self.world, self.agenda, self.post, self.carrier, self.cohort, self.recorder,
+                               self.progress, self.print, self._finish_round)
         self.variants = Variants(self.world)
         self.lockstep = Lockstep(self.world, self.cohort, self.ledger, self.recorder, self.progress, jitter)
         self.outer = self.policy.aggregator.init(self.world.cloud.model)
@@ -74,7 +71,7 @@ class Simulation:
         self.remembering = uplink if isinstance(uplink, Remembering) else None
         self.down_state = self.policy.downlink.init(setup.info.size)
         self.planner: Any = None
-        self.guide = self._guide()
+        self.world.guide = self._guide()
 
     # --- the run -------------------------------------------------------------------------------------------------
 
@@ -112,9 +109,9 @@ class Simulation:
             case "arrive":
                 self._arrive(self.carrier.take(*arguments))
             case "compute":
-                self._compute(*arguments)
+                self.workers.compute(*arguments)
             case "send":
-                self._send_update(*arguments)
+                self.workers.send(*arguments)
             case "pass_on":
                 self._pass_on(*arguments)
             case "admit":
@@ -130,7 +127,7 @@ class Simulation:
 
     def _view(self) -> Any:
         return self.world.view(self.agenda.now_s, self.progress.share, self.progress.update, self.progress.step,
-                               None if self.guide is None else self.guide.curvature)
+                               None if self.world.guide is None else self.world.guide.curvature)
 
     def _guide(self) -> Guide | None:
         """Return what the cloud's optimizer holds, where its aggregator shows it."""
@@ -146,17 +143,6 @@ class Simulation:
         self.lockstep.hand_over()
         self.ledger.check(self.moved_bytes_per_link, self.carrier.in_flight(), self.setup.topology.link_names)
         self.recorder.evaluate(self.agenda.now_s, alone, self.variants.each(self.progress.plan))
-
-    def _work_s(self, row: int, work: Work, calls: int = 1) -> float:
-        """Return the simulated time of declared work on one nominal model, in so many calls."""
-        return calls * self.setup.fleet.launch_s(row, work) + self.setup.fleet.work_s(row, work,
-                                                                                       self.setup.info.nominal_size)
-
-    def _wire(self, sender: int, compressor: Compressor, payload: Payload) -> Wire:
-        """Return a payload's nominal bytes, after checking its own count."""
-        info = self.setup.info
-        check_payload(self.world.name(sender), payload.nbytes, compressor.wire(info.shapes, payload.measure).total)
-        return compressor.wire(info.nominal_shapes, payload.measure)
 
     # --- servers: rounds -----------------------------------------------------------------------------------------
 
@@ -177,7 +163,7 @@ class Simulation:
         if plan.sync_parent:
             self._invite(plan)
         else:
-            self._go_on_alone([int(row) for row in plan.participants if self.world.workers[row].free], plan)
+            self.workers.go_on_alone(plan)
 
     def _invite(self, plan: Plan) -> None:
         """Ask every idle participant; a region that has not answered yet is not asked again before it has."""
@@ -197,7 +183,7 @@ class Simulation:
     def _march(self, plan: Plan) -> None:
         """Play the whole round of a plan now; the cloud steps when its last answer is decoded."""
         cloud = self.world.cloud
-        encode_s = self._work_s(cloud.row, self.policy.downlink.work("encode"))
+        encode_s = self.post.work_s(cloud.row, self.policy.downlink.work("encode"))
         places: dict[tuple[int, int | None], int] = {}
         down, which = list[Download](), list[int]()
         for row in plan.participants.tolist():
@@ -208,7 +194,7 @@ class Simulation:
                 payload, result = self._encode_down(cloud, held, plan, variant)
                 down.append(Download(payload, result, cloud.occupy(self.agenda.now_s, encode_s)))
             which.append(place)
-        end_s, answers = self.lockstep.play(plan, self.agenda.now_s, down, which, self.guide)
+        end_s, answers = self.lockstep.play(plan, self.agenda.now_s, down, which, self.world.guide)
         self.agenda.at(end_s, "step", answers)
 
     def _ask(self, server: Server, children: list[int], plan: Plan,
@@ -228,7 +214,7 @@ class Simulation:
             held, variant = self.world.held(child), self.variants.of(child, plan)
             if (id(held), variant) not in encoded:
                 encoded[id(held), variant] = self._encode_down(server, held, plan, variant)
-                server.occupy(self.agenda.now_s, self._work_s(server.row, self.policy.downlink.work("encode")))
+                server.occupy(self.agenda.now_s, self.post.work_s(server.row, self.policy.downlink.work("encode")))
             self._send_down(server, child, *encoded[id(held), variant], plan)
         if len(server.inbox) >= server.need:  # answers that came while the last round was being closed
             self._close_round(server)
@@ -242,7 +228,7 @@ class Simulation:
         return payload, model if downlink.lossless else held + downlink.decode(payload.body, held.size)
 
     def _send_down(self, server: Server, child: int, payload: Payload, result: Vector, plan: Plan) -> None:
-        message = self._message(server.row, child, payload, self.policy.downlink, server.version)
+        message = self.post.addressed(server.row, child, payload, self.policy.downlink, server.version)
         message.control, message.result = plan.nbytes, result
         self.variants.enclose(message, server, plan)
         message.parts = [(max(self.agenda.now_s, server.busy_until_s), float(message.nbytes))]
@@ -251,16 +237,6 @@ class Simulation:
         self.carrier.send(message)
         if self.world.is_worker(child):
             self.world.workers[child].message = message.key
-
-    def _message(self, sender: int, receiver: int, payload: Payload, compressor: Compressor, version: int) -> Message:
-        """Address a payload; its parts, and what rides on it, are the caller's."""
-        world, up = self.world, sender < receiver
-        route, latency_s = world.route_up(sender) if up else world.route_down(receiver)
-        round_number = world.workers[sender].round if world.is_worker(sender) else world.servers[sender].round
-        header = calls(payload) * world.topology.message_header_bytes
-        return Message("up" if up else "down", sender, receiver, round_number, version, payload,
-                       self._wire(sender, compressor, payload), 0, header, route, latency_s, [],
-                       world.topology.message_startup_s)
 
     def _close_round(self, server: Server) -> None:
         """Aggregate the inbox: the cloud takes a step and opens the next round, a region answers upward."""
@@ -296,14 +272,14 @@ class Simulation:
         cloud, before, now_s = self.world.cloud, self.world.cloud.model, self.agenda.now_s
         cloud.model, self.outer = self.policy.aggregator.step(before, *self._opened(cloud, inbox), self.outer)
         self.variants.step(self.outer)
-        self.guide = self._guide()
+        self.world.guide = self._guide()
         if not np.isfinite(cloud.model).all():
             raise PolicyError(f"round {cloud.round}: the model is no longer finite; lower the learning rate or the "
                               "compression")
         self.progress.update, self.progress.step = self.policy.aggregator.update(self.outer), cloud.model - before
         cloud.version += 1
         self.print.add_round(inbox, cloud.model)
-        done_s = cloud.occupy(now_s, self._work_s(cloud.row, self.policy.aggregator.work()))
+        done_s = cloud.occupy(now_s, self.post.work_s(cloud.row, self.policy.aggregator.work()))
         self.recorder.aggregation(cloud.row, cloud.round, now_s, done_s)
         self._then(done_s, "finish_round")
 
@@ -324,11 +300,12 @@ class Simulation:
         mean, said = self.variants.mean(*self._opened(region, inbox), region.model.size)
         level = None if levels is None else levels[region.row - self.world.workers_count]
         payload, region.encoder = uplink.encode(mean, level, region.rng, region.encoder)
-        message = self._message(region.row, self.world.cloud.row, payload, uplink, min(each.version for each in inbox))
+        version = min(each.version for each in inbox)
+        message = self.post.addressed(region.row, self.world.cloud.row, payload, uplink, version)
         message.weight, message.batches = sum(each.weight for each in inbox), self.print.of_region(inbox)
         message.steps = sum(each.weight * each.steps for each in inbox) / message.weight
         self.variants.attach(message, said)
-        ready_s = region.occupy(now_s, self._work_s(region.row, uplink.work("encode"), calls(payload)))
+        ready_s = region.occupy(now_s, self.post.work_s(region.row, uplink.work("encode"), calls(payload)))
         message.parts = [(ready_s, float(message.nbytes))]
         self.recorder.aggregation(region.row, region.round, now_s, ready_s)
         self.carrier.send(message)
@@ -340,16 +317,16 @@ class Simulation:
         now_s, receiver, down = self.agenda.now_s, message.receiver, message.kind == "down"
         self.recorder.message(message, now_s)
         decoding = (self.policy.downlink if down else self.policy.uplink).work("decode")
-        work_s = self._work_s(receiver, decoding, calls(message.payload))
+        work_s = self.post.work_s(receiver, decoding, calls(message.payload))
         if self.world.is_worker(receiver):
             worker = self.world.workers[receiver]
-            self._measure(message)
+            self.post.learn(message, now_s)
             worker.model, worker.version = message.received, message.version
             worker.ticket = self._then(now_s + work_s, "compute", receiver) or worker.ticket
             return
         done_s = self.world.servers[receiver].occupy(now_s, work_s)
         if not down:
-            self._measure(message)
+            self.post.learn(message, now_s)
         self._then(done_s, "pass_on" if down else "admit", message)
 
     def _then(self, time_s: float, action: str, *arguments: Any) -> int | None:
@@ -358,21 +335,6 @@ class Simulation:
             self._play(action, arguments)
             return None
         return self.agenda.at(time_s, action, *arguments)
-
-    def _measure(self, message: Message) -> None:
-        """Let the cloud learn from a message: bandwidth from its flow, and from an upload the time of its round."""
-        measured, sender, span_s = self.world.measured, message.sender, message.sent_s - message.flow_start_s
-        rate = message.flow_bytes / span_s if span_s > 0 else float("nan")
-        if message.kind == "down":
-            known = measured.down_bandwidth_bytes_per_s
-            known[message.receiver] = average(known[message.receiver], rate)
-        elif self.world.is_worker(sender):
-            measured.bandwidth_bytes_per_s[sender] = average(measured.bandwidth_bytes_per_s[sender], rate)
-            taken_s = self.agenda.now_s - self.world.workers[sender].asked_s
-            measured.round_time_s[sender] = average(measured.round_time_s[sender], taken_s)
-        else:
-            region, known = sender - self.world.workers_count, measured.region_bandwidth_bytes_per_s
-            known[region] = average(known[region], rate)
 
     def _pass_on(self, message: Message) -> None:
         """Let a region hand the new model to the participants that wait for it."""
@@ -420,71 +382,3 @@ class Simulation:
             raise PolicyError('late = "to_residual": the uplink keeps no residual; wrap it in ErrorFeedback, or choose '
                               '"apply" or "cancel"')
         owner.encoder = give_back(message.payload.body, owner.model.size, owner.encoder)
-
-    # --- workers -------------------------------------------------------------------------------------------------
-
-    def _compute(self, row: int) -> None:
-        """Begin a worker's local steps."""
-        worker, now_s = self.world.workers[row], self.agenda.now_s
-        plan = planned(worker)
-        steps = int(plan.local_steps[row])
-        times_s = self.setup.fleet.compute_s(row, worker.steps, steps, now_s)
-        worker.phase, worker.started_s = "computing", now_s
-        known = self.guide if worker.version == self.world.cloud.version else None
-        self.cohort.start(Job(row, worker.model, worker.steps, steps, worker.local, known))
-        end_s, backward_s = now_s + float(times_s.sum()), float(times_s[-1]) * (1 - FORWARD_SHARE)
-        early = self.policy.uplink.chunks and plan.sync_parent
-        worker.ticket = self.agenda.at(end_s - backward_s if early else end_s, "send", row, end_s, backward_s, steps)
-
-    def _send_update(self, row: int, end_s: float, backward_s: float, steps: int) -> None:
-        """Fetch a worker's result, encode it, and send its parts as they become ready."""
-        worker, uplink = self.world.workers[row], self.policy.uplink
-        plan = planned(worker)
-        result = self.cohort.fetch(row)
-        self._note_compute(row, end_s, steps, result)
-        if not plan.sync_parent:
-            self._keep(row, result)
-            return
-        level = None if plan.levels is None else plan.levels[row]
-        payload, worker.encoder = uplink.encode(result.update, level, worker.rng, worker.encoder)
-        message = self._message(row, self.world.parent(row), payload, uplink, worker.version)
-        message.weight, message.batches, message.steps = float(plan.weights[row]), result.batches, steps
-        message.control, message.variants = 4 * plan.sketch, speaks(plan, row)
-        work, count = uplink.work("encode"), calls(payload)
-        encode_s, launch_s = self._work_s(row, work, 0), self.setup.fleet.launch_s(row, work)
-        message.parts = parts(payload, float(message.nbytes - message.header), message.header // count, end_s,
-                              backward_s, encode_s, launch_s)
-        worker.phase = "sending"
-        self.recorder.encoding(row, end_s, encode_s + count * launch_s)
-        self.carrier.send(message)
-        worker.message = message.key
-
-    def _note_compute(self, row: int, end_s: float, steps: int, result: Result) -> None:
-        """Count a worker's local steps."""
-        worker, measured, progress = self.world.workers[row], self.world.measured, self.progress
-        self.recorder.computation(row, end_s, steps, result.loss)
-        span_s = end_s - worker.started_s
-        worker.ended_s, worker.local, worker.steps = end_s, result.state, worker.steps + steps
-        progress.steps += steps
-        progress.slowest_s = max(progress.slowest_s, span_s)
-        measured.compute_s[row] = average(measured.compute_s[row], span_s / steps)
-        self.world.note_update(row, steps, result, planned(worker).sketch)
-
-    def _go_on_alone(self, chosen: list[int], plan: Plan) -> None:
-        """Let participants train on from their own models; the round ends when all of them have."""
-        cloud = self.world.cloud
-        cloud.plan, cloud.need = plan, max(1, len(chosen))
-        cloud.under_way, cloud.awaited = set(chosen), set(chosen)
-        for row in chosen:
-            self.world.workers[row].round, self.world.workers[row].plan = cloud.round, plan
-            self._compute(row)
-
-    def _keep(self, row: int, result: Result) -> None:
-        """Let a worker that goes alone take its own result for its model."""
-        worker, cloud = self.world.workers[row], self.world.cloud
-        worker.model, worker.phase = worker.model - result.update, "idle"
-        self.print.add_alone(row, result)
-        cloud.under_way.discard(row)
-        if not cloud.under_way:
-            cloud.need = 0
-            self._finish_round()

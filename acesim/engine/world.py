@@ -11,7 +11,7 @@ from acesim.engine.cohort import Result
 from acesim.engine.setup import Setup
 from acesim.engine.state import Measured, Server, Worker, sketched
 from acesim.scenario.streams import stream
-from acesim.seam import Vector, View
+from acesim.seam import Guide, Vector, View
 
 
 class World:
@@ -34,6 +34,7 @@ class World:
         children = tuple(server.row for server in regions if server.children) or tuple(range(self.workers_count))
         self.cloud = Server(self.cloud_row, model, children, rng=stream(setup.seed, "compressor", self.cloud_row))
         self.servers = {server.row: server for server in [*regions, self.cloud]}
+        self.guide: Guide | None = None  # what the cloud's optimizer holds, where its aggregator shows it
 
     def _region(self, region: int, model: Vector) -> Server:
         row = self.workers_count + region

@@ -17,20 +17,24 @@ from acesim.records.store import RunWriter
 
 @pytest.mark.parametrize("policy", ["full-sync", "ace-sync"])
 def test_memory_does_not_grow_with_rounds(policy, tmp_path):
-    """Held at rounds 36 and 144, just after a part of rows was written; a metric row an epoch is all that stays."""
-    writer, held = RunWriter(tmp_path, flush_rows=10), {}
+    """Held every 36 rounds, just after a part of rows was written; a metric row an epoch is all that stays.
+
+    The middle one of three growths counts: a table of the interpreter's own may double between two moments.
+    """
+    writer, held = RunWriter(tmp_path, flush_rows=10), []
 
     def look(row):
-        if row.round in (36, 144):
+        if row.round and row.round % 36 == 0:
             gc.collect()
-            held[row.round] = tracemalloc.get_traced_memory()[0]
+            held.append(tracemalloc.get_traced_memory()[0])
 
     setup = replace(small_setup(policy, epochs=24), rounds=144)  # 6 rounds an epoch
     tracemalloc.start()
     simulate(setup, writer, look)
     tracemalloc.stop()
-    kept = (144 - 36) / 6 * 40 * len(MetricRow._fields)  # bytes of metric rows: a number and a pointer a column
-    assert held[144] - held[36] < kept + 30_000
+    kept = 36 / 6 * 40 * len(MetricRow._fields)  # bytes of metric rows: a number and a pointer a column
+    assert len(held) == 4
+    assert np.median(np.diff(held)) < kept + 10_000
 
 
 def test_who_is_never_asked_has_no_state():
