@@ -76,6 +76,7 @@ def _figures(setup: Setup, memory: fleet.Memory, outcome: Outcome, metrics: Sequ
         "rounds": outcome.rounds, "ideal_s": outcome.ideal_s,
         "rho": fleet.dense_round_rho(setup.fleet, up, down, 4.0 * size),
         "step_s": float(setup.fleet.step_s.mean()), "remarks": setup.policy.remarks,
+        "reported": outcome.reported,
         "worker_gb": max(memory.workers.values()) / 1e9, "server_gb": max(memory.region, memory.cloud) / 1e9,
         "parameters": info.size, "nominal_parameters": size,
         "corpus_fingerprint": setup.task.fingerprint, "yardsticks": setup.task.yardsticks(),

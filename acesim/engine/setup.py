@@ -62,10 +62,18 @@ class Setup:
 
 
 class Outcome(NamedTuple):
-    """model: the cloud's last; totals: the ledger; ideal_s: time if communication took none; rounds: of the cloud."""
+    """What came of a run.
+
+    model      the cloud's last
+    totals     the ledger
+    ideal_s    time if communication took none
+    rounds     of the cloud
+    reported   by name, the mean and the last of the figures in its event rows
+    """
 
     model: Vector
     totals: dict[str, int | float]
     training_digest: str
     ideal_s: float
     rounds: int
+    reported: dict[str, dict[str, float]]

@@ -96,7 +96,7 @@ class Simulation:
             raise PolicyError(f"the run stands still after round {cloud.round}: nobody computes and nothing is "
                               "under way; the schedule's plan names no idle participant")
         return Outcome(cloud.model, self.recorder.fold.totals(), self.print.hexdigest(cloud.model),
-                       self.progress.ideal_s, cloud.round + 1)
+                       self.progress.ideal_s, cloud.round + 1, self.recorder.fold.reported)
 
     def _play(self, action: str, arguments: tuple[Any, ...]) -> None:
         match action:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan, nan
+from math import isfinite, isnan, nan
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,14 @@ from acesim.records.rows import BYTE_PARTS, CUMULATIVE, Event
 
 MOST_WAITING = 20_000
 """Rows that came in one go are counted together up to so many."""
+
+
+class Reported(NamedTuple):
+    """A figure that was reported some times."""
+
+    times: int = 0
+    total: float = 0.0
+    last: float = nan
 
 
 class Fold:
@@ -41,6 +50,7 @@ class Fold:
         self._retransmitted_bytes = 0
         self._joules = self._waited_s = 0.0
         self._drift = nan
+        self._reported: dict[str, Reported] = {}
         self._lost: dict[str, float] = {}  # empty unless somebody went away: totals then name nothing new
         self._waiting: list[Event | Mixed] = []  # not counted yet
         self._rows = 0
@@ -64,6 +74,9 @@ class Fold:
             self._add_message(event)
         elif event.kind == "figure" and event.name == "drift":
             self._drift = event.value
+        elif event.kind == "figure" and isfinite(event.value):
+            known = self._reported.get(event.name, Reported())
+            self._reported[event.name] = Reported(known.times + 1, known.total + event.value, event.value)
         elif event.kind == "lost":
             self._add_lost(event)
 
@@ -133,6 +146,12 @@ class Fold:
         values = (self._steps, up, down, region_up, region_down, self._link_bytes, self._egress_bytes,
                   self._joules, delay_s, self._drift, self._retransmitted_bytes)
         return dict(zip(CUMULATIVE, values, strict=True))
+
+    @property
+    def reported(self) -> dict[str, dict[str, float]]:
+        """The mean and the last value of every named figure but the drift, which is a column of its own."""
+        self._catch_up()
+        return {name: {"mean": known.total / known.times, "last": known.last} for name, known in self._reported.items()}
 
     def totals(self) -> dict[str, int | float]:
         """Return the ledger: the snapshot, and the messages and bytes of every part in each direction."""

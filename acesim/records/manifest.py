@@ -40,6 +40,7 @@ class Manifest:
     ideal_s          simulated time of this run if communication took none
     step_s           time of a nominal local step, mean over workers
     remarks          what the policy's recipe has to say of what it made of its parameters
+    reported         of every figure the schedule names, as rank_correlation: its mean over the run, and the last
     worker_gb, server_gb   memory the policy needs, the largest of each, nominal
     yardsticks       nats per symbol (and top-1) of counted models on the same held-out windows
     parameters, nominal_parameters   P and P_nominal
@@ -88,6 +89,7 @@ class Manifest:
     corpus_fingerprint: str | None = None
     yardsticks: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    reported: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     totals: Mapping[str, int | float] = field(default_factory=dict)
     wall_s: float | None = None
     peak_rss_bytes: int | None = None

@@ -73,6 +73,9 @@ FIGURES = {
 """The figures of a row and what they mean.  Each is a mean over seeds, with _low and _high beside it where there
 are several seeds."""
 
+REPORTED = {"mean": "reported_", "last": "reported_last_"}
+"""What stands before the name of a figure that policies report of themselves: its mean over the run, and the last."""
+
 TESTS = {
     "difference_p": "two-sided p of the paired t test that the accuracy is the baseline's",
     "difference_holm": "the same, adjusted by Holm's rule for the number of policies",
@@ -136,6 +139,7 @@ def compare(records: Sequence[RunRecord], baseline: str | None = None, margin: f
     A figure is the mean over seeds; `_low` and `_high` are its 95 % t interval, there where any label has several
     seeds.  Differences, reductions and times to an accuracy are taken against the baseline's run of the same seed and
     only then averaged.  `reached_80` .. `reached_97` count the seeds that got there; a time is the mean over those.
+    `reported_NAME` and `reported_last_NAME` are what policies tell of themselves, rank_correlation for one.
     What was never reached or does not apply is NaN.  `guessing_nats` is the
     loss of the simplest counted model.  Where the scenario re-enacts the paper's Table 1 its figures
     stand beside ours as `paper_*`; nothing is computed from them.
@@ -191,12 +195,21 @@ def _row(label: str, seeds: Mapping[int, Run], against: Mapping[int, Run], sever
         row["remarks"] = "; ".join(remarks)
     if known := counted(first):
         row["guessing_nats"] = max(known.values())
+    row |= _reported(seeds)
     for group in first.get("rho") or {}:
         row[f"rho_{group}"] = interval([_number(run.record.manifest["rho"].get(group)) for run in seeds.values()]).mean
     said = paper_row(str(first["scenario"].get("name", "")), policy)
     if said:
         row |= {f"paper_{name}": value for name, value in said._asdict().items()}
     return row
+
+
+def _reported(seeds: Mapping[int, Run]) -> dict[str, float]:
+    """Return every figure that a policy names, its mean over the run and its last value, both means over seeds."""
+    told = [run.record.manifest.get("reported") or {} for run in seeds.values()]
+    names = dict.fromkeys(name for each in told for name in each)
+    return {f"{REPORTED[way]}{name}": interval([_number(each.get(name, {}).get(way)) for each in told]).mean
+            for name in names for way in REPORTED}
 
 
 def _spread(name: str, values: Sequence[float], several: bool) -> dict[str, object]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from acesim.records.read import RunRecord
 from acesim.report.card import card, nothing_learned
-from acesim.report.compare import BASELINE, VIEWS, counted, target_percent
+from acesim.report.compare import BASELINE, REPORTED, VIEWS, counted, target_percent
 from acesim.report.paper import SOURCE
 from acesim.report.scales import Scale, size_scale, time_scale
 
@@ -203,6 +203,22 @@ def _places(size: Scale) -> dict[str, Cell]:
     }
 
 
+def _reported_block(table: pd.DataFrame) -> Block:
+    """Lay out what policies tell of themselves; those that tell nothing are left out."""
+    mean, last = REPORTED["mean"], REPORTED["last"]
+    names = [name.removeprefix(last) for name in table.columns if name.startswith(last)]
+    telling = table[table[[mean + name for name in names]].notna().any(axis=1)]
+    return _block("What policies report of themselves (mean over the run, and the last)", telling,
+                  {name.replace("_", " "): _mean_and_last(mean + name, last + name) for name in names})
+
+
+def _mean_and_last(mean: str, last: str) -> Cell:
+    def cell(row: Mapping[str, Any]) -> str:
+        told = [number(row[name]) for name in (mean, last)]
+        return told[0] if told[0] == told[1] else ", ".join(told)
+    return cell
+
+
 def _beside_paper() -> dict[str, Cell]:
     return {
         "GB up*": _plain("gb_up_per_baseline_round", 1), "paper GB": _plain("paper_gb", 1),
@@ -236,7 +252,7 @@ def comparison_page(table: pd.DataFrame, records: Sequence[RunRecord]) -> Page:
         blocks.append(_test_block(table))
     blocks += [_block("What it cost (all workers together, nominal bytes)", table, _cost(units)),
                _block("How it scales", table, _pace()), *([] if aimed else [reached]),
-               _block("Where it went", table, _places(units.size))]
+               _block("Where it went", table, _places(units.size)), _reported_block(table)]
     if "paper_gb" in table:
         blocks.append(_block("Beside the paper's Table 1", table, _beside_paper()))
     return Page([block for block in blocks if len(block.header) > 1], notes(table, records), _card(records))

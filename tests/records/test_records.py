@@ -313,3 +313,12 @@ def test_the_code_version_names_the_release_and_the_source():
     release, source = manifests.code_version().split("+")[0], manifests.code_version().split("+")[-1]
     assert release
     assert len(source) == 12
+
+
+def test_figures_are_reported_by_their_mean_and_their_last_value_wherever_they_come():
+    fold = Fold(1, 1)
+    for value in (1.0, nan, 4.0):
+        fold.add(Event("figure", 0, 2, -1, 0.0, 0.0, name="rank_correlation", value=value))
+        fold.add_all(Mixed((Block.of("compute", 1, who=np.array([0]), steps=np.array([1])),), np.arange(1)))
+    fold.add(Event("figure", 0, 2, -1, 0.0, 0.0, name="drift", value=9.0))
+    assert fold.reported == {"rank_correlation": {"mean": 2.5, "last": 4.0}}

@@ -220,6 +220,19 @@ def test_a_model_that_is_its_own_nominal_one_is_called_so(records, studies, tmp_
     assert len(notes) == 2
 
 
+def test_what_policies_report_is_told_as_mean_and_last(studies, tmp_path):
+    told = {"rank_correlation": {"mean": 0.5, "last": 0.75}, "level": {"mean": 2.0, "last": 2.0}}
+    studies(tmp_path, labels=("full-sync", "top-k"), seeds=(0,))
+    studies(tmp_path, labels=("ace-sync",), seeds=(0,), reported=told)
+    own = load(tmp_path)
+    table = compare(own)
+    assert table.set_index("label").loc["ace-sync", ["reported_rank_correlation", "reported_last_rank_correlation"]].tolist() \
+        == [0.5, 0.75]
+    block = next(block for block in comparison_page(table, own).blocks if "report" in block.title)
+    assert block.header == ["policy", "rank correlation", "level"]
+    assert block.rows == [["ace-sync", "0.500, 0.750", "2.00"]]
+
+
 def test_a_view_says_that_it_is_read_before_the_end(records):
     page = view_page(view(records, "bytes"), "bytes")
     assert "before the learning rate has decayed" in page.notes[0]
