@@ -226,8 +226,8 @@ def test_what_policies_report_is_told_as_mean_and_last(studies, tmp_path):
     studies(tmp_path, labels=("ace-sync",), seeds=(0,), reported=told)
     own = load(tmp_path)
     table = compare(own)
-    assert table.set_index("label").loc["ace-sync", ["reported_rank_correlation", "reported_last_rank_correlation"]].tolist() \
-        == [0.5, 0.75]
+    figures = table.set_index("label").loc["ace-sync"]
+    assert (figures["reported_rank_correlation"], figures["reported_last_rank_correlation"]) == (0.5, 0.75)
     block = next(block for block in comparison_page(table, own).blocks if "report" in block.title)
     assert block.header == ["policy", "rank correlation", "level"]
     assert block.rows == [["ace-sync", "0.500, 0.750", "2.00"]]
