@@ -11,6 +11,7 @@ from acesim.records.read import RunRecord
 from acesim.report.card import card
 from acesim.report.layout import (
     FALLEN,
+    RHO,
     Block,
     Page,
     learned_nothing,
@@ -41,6 +42,7 @@ def sweep_page(table: pd.DataFrame, keys: Sequence[str], records: Sequence[RunRe
     columns = _columns(table, keys)
     if len(table[list(keys)].drop_duplicates()) <= ACROSS:
         blocks = [block for head, column in columns.items() for block in _across(head, table, keys, *column)]
+        blocks += _across(RHO, _by_group(table, keys), keys, "rho", 1.0, "workers")
     else:
         blocks = [Block("Sweep", [*keys, "policy", *columns], _rows(table, keys, columns.values()))]
     page = records[0].manifest if records else {}
@@ -71,8 +73,16 @@ def _cell(row: Mapping[Any, Any], name: str, scale: float) -> str:
     return told(row, name.removeprefix("time_to_").removesuffix("_s"), text) if name.startswith("time_to_") else text
 
 
-def _across(title: str, table: pd.DataFrame, keys: Sequence[str], name: str, scale: float) -> list[Block]:
-    """Lay out one figure: a row a policy, a column a value of the first key, a block for what the others are."""
+def _by_group(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Return rho with a row per cell and group of workers; it is the same under every policy."""
+    names = {name: name.removeprefix("rho_") for name in table.columns if name.startswith("rho_")}
+    cells = table.drop_duplicates(list(keys)).rename(columns=names)
+    return cells.drop(columns="label").melt(list(keys), list(names.values()), "label", "rho").dropna(subset="rho")
+
+
+def _across(title: str, table: pd.DataFrame, keys: Sequence[str], name: str, scale: float,
+            who: str = "policy") -> list[Block]:
+    """Lay out one figure: a row a label, a column a value of the first key, a block for what the others are."""
     first, *others = keys
     heads = table[first].drop_duplicates().tolist()
     blocks = []
@@ -82,8 +92,9 @@ def _across(title: str, table: pd.DataFrame, keys: Sequence[str], name: str, sca
         lines = [[label, *(found.get((label, value), number(float("nan"))) for value in heads)]
                  for label in rows["label"].drop_duplicates()]
         where = [f"{short_key(key)} {spelt(place[key])}" for key in others]
-        blocks.append(Block(", ".join([title, *where]), ["policy", *(f"{short_key(first)} {spelt(v)}" for v in heads)],
-                            lines))
+        if lines:
+            title_here = ", ".join([f"{title} by {short_key(first)}", *where])
+            blocks.append(Block(title_here, [who, *map(spelt, heads)], lines))
     return blocks
 
 

@@ -15,6 +15,7 @@ from acesim.report.paper import SOURCE
 from acesim.report.scales import Scale, size_scale, time_scale
 
 NOTHING = "–"
+RHO = "rho (communication over computation of a dense round)"
 FALLEN = "learned nothing, or diverged (a mean loss no better than guessing)"
 
 
@@ -314,7 +315,7 @@ def _rho(table: pd.DataFrame) -> str:
         return ""
     row = table.iloc[0]
     shown = ", ".join(f"{name.removeprefix('rho_')} {number(float(row[name]))}" for name in names)
-    return f"rho (communication over computation of a dense round): {shown}"
+    return f"{RHO}: {shown}"
 
 
 def learned_nothing(row: Mapping[Any, Any]) -> bool:

@@ -159,8 +159,9 @@ def test_small_grids_stand_side_by_side_and_large_ones_below_each_other(grid, fa
     found = sweep(grid, jobs=1, out=tmp_path, runner=fake)
     page = sweep_page(found.table, found.keys)
     titles = [block.title for block in page.blocks[:2]]
-    assert titles == ["top-1 %, network.region_uplink Gbps 1", "top-1 %, network.region_uplink Gbps 2"]
-    assert page.blocks[0].header == ["policy", "network.regions 2", "network.regions 3"]
+    assert titles == ["top-1 % by network.regions, network.region_uplink Gbps 1",
+                      "top-1 % by network.regions, network.region_uplink Gbps 2"]
+    assert page.blocks[0].header == ["policy", "2", "3"]
     assert [row[0] for row in page.blocks[0].rows] == ["full-sync", "top-k"]
     wide = sweep(grid, ["network.regions=1:25:lin:25"], ["full-sync"], jobs=1, out=tmp_path / "wide", runner=fake)
     [block] = sweep_page(wide.table, wide.keys).blocks
@@ -182,7 +183,14 @@ def test_speed_ups_are_told_of_grids_over_numbers_of_workers(grid, fake, tmp_pat
     assert not any(block.title.startswith("speed-up") for block in sweep_page(table, ["network.regions"]).blocks)
     counted = table.rename(columns={"network.regions": "workers.gpu.count"})
     blocks = {block.title: block for block in sweep_page(counted, ["workers.gpu.count"]).blocks}
-    assert blocks["speed-up"].header == ["policy", "gpu.count 2", "gpu.count 3"]
+    assert blocks["speed-up by gpu.count"].header == ["policy", "2", "3"]
+
+
+def test_rho_of_each_group_of_workers_stands_below_a_grid(grid, fake, tmp_path):
+    table = sweep(grid, jobs=1, out=tmp_path, runner=fake).table
+    shown = table.assign(rho_edge=table["network.regions"] * 1.5, rho_gpu=float("nan"))
+    blocks = [block for block in sweep_page(shown, ["network.regions"]).blocks if block.title.startswith("rho")]
+    assert [(block.header, block.rows) for block in blocks] == [(["workers", "2", "3"], [["edge", "3.00", "4.50"]])]
 
 
 def test_validate_looks_at_every_point_of_a_grid(grid, tmp_path):
