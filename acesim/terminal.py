@@ -46,7 +46,8 @@ def show_page(page: Page) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
     for block in page.blocks:
-        table = Table(box=box.SIMPLE_HEAD, title=block.title, title_justify="left", title_style="bold", pad_edge=False)
+        console.print(Text(block.title, style="bold"))  # not as the table's: it would be broken at the table's width
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for place, head in enumerate(block.header):
             justify: Literal["left", "right"] = "right" if place and not block.prose else "left"
             table.add_column(Text(head), justify=justify, no_wrap=place == 0)
