@@ -146,7 +146,7 @@ def test_plot_one_and_several(call, results):
 def test_sweep_prints_the_cells_and_can_be_drawn(call):
     result = call("sweep", "quickstart", "--over", "network.region_uplink=100Mbps:400Mbps:log:2", "--policy", "top-k",
                   "--jobs", "1")
-    assert "region_uplink Mbps 100" in result.stdout
+    assert "top-1 % by network.region_uplink Mbps\n" in result.stdout
     assert "cells.csv" in result.stderr
     call("plot", "results/quickstart", "--kind", "bandwidth", "--out", "a.svg")
     assert "low must be less" in call("sweep", "quickstart", "--over", "a=2:1:lin:3", code=2).stderr
@@ -204,7 +204,7 @@ def test_a_scenario_with_a_grid_is_run_as_one(call, tmp_path):
     (tmp_path / "grid.yaml").write_text("name: grid\nseeds: [0]\nstop: {epochs: 1}\npolicies: [full-sync]\n"
                                         "sweep: {network.regions: [2, 3]}\n")
     result = call("run", "grid.yaml", "--jobs", "1")
-    assert "regions 2" in result.stdout
+    assert "top-1 % by network.regions\n" in result.stdout
     assert "results: results/grid/cells.csv" in result.stderr.replace("\\", "/")
 
 
