@@ -11,11 +11,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from acesim import study
+from acesim.aggregators.outer import Outer
 from acesim.compressors.base import CompressorBase
 from acesim.engine.agenda import Agenda
 from acesim.engine.cohort import Cohort
@@ -26,19 +26,23 @@ from acesim.engine.recorder import Recorder
 from acesim.engine.simulation import Simulation
 from acesim.learning.tasks import LanguageModel
 from acesim.network.flows import Flows
+from acesim.network.lanes import Lane
 from acesim.records.store import RunWriter
+from benchmarks.hooks import hooked
 from benchmarks.timing import Row, one_core
 
-PARTS: dict[str, tuple[tuple[type, tuple[str, ...]], ...]] = {
-    "gradients": ((LanguageModel, ("gradient",)),),
-    "batches, local steps": ((LanguageModel, ("batches",)), (Cohort, ("fetch",))),
-    "evaluation": ((LanguageModel, ("evaluate", "evaluate_each")),),
-    "encoding, decoding": ((CompressorBase, ("encode", "encode_decoded", "decode")),),
-    "flows": ((Flows, ("start", "advance", "next_finish")), (Carrier, ("send", "launch", "finish", "settle"))),
-    "rows": ((RunWriter, ("event", "block", "metric", "close")), (Recorder, ("emit", "evaluate"))),
-    "prints": ((TrainingPrint, ("add_round", "hexdigest")),),
-    "engine": ((Simulation, ("run",)), (Lockstep, ("play",)), (Agenda, ("run",))),
-}
+PARTS = (
+    ("gradients", LanguageModel, ("gradient",)),
+    ("batches, local steps", LanguageModel, ("batches",)), ("batches, local steps", Cohort, ("fetch",)),
+    ("evaluation", LanguageModel, ("evaluate", "evaluate_each")),
+    ("encoding, decoding", CompressorBase, ("encode", "encode_decoded", "decode")),
+    ("mean, server's optimizer", Outer, ("step",)),
+    ("flows", Lane, ("carry",)), ("flows", Flows, ("start", "advance", "next_finish")),
+    ("flows", Carrier, ("send", "launch", "finish", "settle")),
+    ("rows", RunWriter, ("event", "block", "metric", "close")), ("rows", Recorder, ("emit", "evaluate")),
+    ("prints", TrainingPrint, ("add_round", "hexdigest")),
+    ("engine", Simulation, ("run",)), ("engine", Lockstep, ("play",)), ("engine", Agenda, ("run",)),
+)
 OTHER = "set-up: data, scenario, traces"
 
 
@@ -56,7 +60,7 @@ class Shares:
         self.seconds[self._open[-1]] += now_s - self._since_s
         self._since_s = now_s
 
-    def hooked(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def booked(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function, its time booked on a part."""
         @functools.wraps(function)
         def noted(*positional: Any, **named: Any) -> Any:
@@ -70,30 +74,11 @@ class Shares:
         return noted
 
 
-def family(owner: type) -> list[type]:
-    """Return a class and all that derive from it."""
-    return [owner, *(heir for child in owner.__subclasses__() for heir in family(child))]
-
-
-@contextmanager
-def watched(shares: Shares) -> Iterator[None]:
-    """Hook every function of PARTS, in subclasses too, and take the hooks out again."""
-    places = [(part, owner, name, vars(owner)[name]) for part, owned in PARTS.items() for base, names in owned
-              for owner in family(base) for name in names if name in vars(owner)]
-    for part, owner, name, function in places:
-        setattr(owner, name, shares.hooked(part, function))
-    try:
-        yield
-    finally:
-        for _, owner, name, function in places:
-            setattr(owner, name, function)
-
-
 def shares_of(policy: str, epochs: int = 4, world: str = "table1") -> dict[str, float]:
     """Return the seconds of each part of one run in this process."""
     with tempfile.TemporaryDirectory() as folder:
         shares = Shares()
-        with watched(shares):
+        with hooked(PARTS, shares.booked):
             study.run(world, policies=[policy], seeds=[0], overrides=[f"stop.epochs={epochs}"], jobs=1, out=folder)
             shares.turn()
     return dict(shares.seconds)

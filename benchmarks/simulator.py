@@ -31,6 +31,7 @@ from acesim.network import accelerated
 from acesim.records.orders import Order
 from acesim.records.store import RunWriter
 from acesim.runner import prepare
+from benchmarks.hooks import hooked
 from benchmarks.timing import Row, one_core
 
 EPOCHS, TURNS = 6, 3
@@ -38,7 +39,7 @@ WIDE = ("network.region_uplink=100Gbps", "network.region_downlink=100Gbps", "net
         "network.cloud_egress=100Gbps", "network.fabric=10000Gbps", "workers.cloud.access.uplink=1Gbps",
         "workers.cloud.access.downlink=1Gbps")
 """What makes table1 a world in which no shared link binds."""
-PARTS: tuple[tuple[str, type, tuple[str, ...]], ...] = (
+PARTS = (
     ("learning", Cohort, ("fetch",)), ("learning", Outer, ("step",)),
     ("evaluation", LanguageModel, ("evaluate", "evaluate_each")),
     ("encoding", CompressorBase, ("encode", "encode_decoded", "decode")))
@@ -84,23 +85,6 @@ class Hooks:
                 self._inside = False
         return noted
 
-    @contextmanager
-    def on(self) -> Iterator[None]:
-        """Hook every function of PARTS, in subclasses too, and take the hooks out again."""
-        places = [(part, owner, name, vars(owner)[name]) for part, base, names in PARTS for owner in _family(base)
-                  for name in names if name in vars(owner)]
-        for part, owner, name, function in places:
-            setattr(owner, name, self.around(part, function))
-        try:
-            yield
-        finally:
-            for _, owner, name, function in places:
-                setattr(owner, name, function)
-
-
-def _family(owner: type) -> list[type]:
-    return [owner, *(heir for child in owner.__subclasses__() for heir in _family(child))]
-
 
 def hook_s(calls: int = 20_000) -> tuple[float, float]:
     """Return what a hook takes a call: (all of it, what it books on the part itself)."""
@@ -122,7 +106,7 @@ def measured(overrides: tuple[str, ...], epochs: int = EPOCHS) -> Found:
         setup = prepare(Order(world, full_sync, 0, Path(folder)))
         writer = RunWriter(folder)
         simulation, hooks = Simulation(setup, writer), Hooks()
-        with hooks.on():
+        with hooked(PARTS, hooks.around):
             set_up_s, start_s = time.process_time() - start_s, time.process_time()
             outcome = simulation.run()
             writer.close({}, outcome.model)
