@@ -100,7 +100,20 @@ class Cell(NamedTuple):
 
 
 Bundle = tuple[Axis, ...]
-"""Keys that change together; the first gives the bundle its name in what is printed."""
+"""Keys that change together."""
+
+
+def told(bundle: Bundle) -> Axis:
+    """Return what stands for keys that change together: the first, unless its values alone leave points alike.
+
+    >>> told((Axis("a.x", ("1", "1"), "a.x", (1, 1)), Axis("b.x", ("1", "2"), "b.x", (1, 2))))
+    Axis(key='a.x, b.x', values=('1', '1 / 2'), column='a.x, b.x', numbers=('1', '1 / 2'))
+    """
+    if len(set(bundle[0].values)) == len(bundle[0].values):
+        return bundle[0]
+    name, rows = ", ".join(axis.key for axis in bundle), zip(*(axis.values for axis in bundle), strict=True)
+    values = tuple(row[0] if len(set(row)) == 1 else " / ".join(row) for row in rows)
+    return Axis(name, values, name, values)
 
 
 def own_bundles(scenario: Scenario) -> list[Bundle]:
@@ -125,7 +138,8 @@ def cells(scenario: str | Path, bundles: Sequence[Bundle], overrides: Sequence[s
         chosen = [(axis, row) for bundle, row in zip(bundles, rows, strict=True) for axis in bundle]
         settings = [f"{axis.key}={axis.values[row]}" for axis, row in chosen]
         loaded = read_scenario(scenario, [*overrides, *settings], plugins).model_copy(update={"sweep": ()})
-        place = {axis.column: axis.numbers[row] for axis, row in chosen}
+        heads = [(told(bundle), row) for bundle, row in zip(bundles, rows, strict=True)]
+        place = {axis.column: axis.numbers[row] for axis, row in [*heads, *chosen]}
         yield Cell(place, loaded, cell_folder(Path(out) / loaded.name, loaded))
 
 
@@ -171,12 +185,16 @@ def sweep(scenario: str | Path, over: Sequence[str] = (), policies: Sequence[str
     todo: list[Order] = []
     for cell in grid:
         chosen = choose_policies(cell.scenario, policies, plugins)
-        where = ", ".join(f"{short_key(bundle[0].column)} {spelt(cell.place[bundle[0].column])}" for bundle in bundles)
+        where = ", ".join(f"{short_key(column)} {spelt(cell.place[column])}" for column in _columns(bundles))
         orders = [order._replace(where=where)
                   for order in orders_of(cell.scenario, chosen, seeds, cell.folder, plugins)]
         todo += arrange(orders, cell.folder, fresh)
     execute(todo, jobs, on_progress, runner)
     return _gathered(Path(out) / grid[0].scenario.name, bundles, grid)
+
+
+def _columns(bundles: Sequence[Bundle]) -> tuple[str, ...]:
+    return tuple(told(bundle).column for bundle in bundles)
 
 
 def _gathered(path: Path, bundles: Sequence[Bundle], grid: Sequence[Cell]) -> Sweep:
@@ -194,7 +212,7 @@ def _gathered(path: Path, bundles: Sequence[Bundle], grid: Sequence[Cell]) -> Sw
         raise ResultMissing("\n".join([f"{path}: no run of the sweep was finished", *faults]))
     whole = pd.concat(tables, ignore_index=True)
     whole.attrs = {}
-    keys = tuple(bundle[0].column for bundle in bundles)
+    keys = _columns(bundles)
     over = {axis.key: list(axis.values) for bundle in bundles for axis in bundle}
     write_json(path / SWEEP, {"keys": list(keys), "over": over})
     whole.to_csv(path / f"{TABLE}.csv", index=False)

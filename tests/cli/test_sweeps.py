@@ -186,6 +186,19 @@ def test_speed_ups_are_told_of_grids_over_numbers_of_workers(grid, fake, tmp_pat
     assert blocks["speed-up by gpu.count"].header == ["policy", "2", "3"]
 
 
+def test_keys_that_change_together_stand_side_by_side_where_the_first_does_not_tell_points_apart(fake, tmp_path):
+    (tmp_path / "kinds.yaml").write_text(
+        "name: kinds\nseeds: [0]\npolicies: [full-sync]\nstop: {epochs: 1}\nsweep:\n"
+        "  - {workers.xavier.access.kind: [lte, wifi, lte], workers.arm.access.kind: [lte, wifi, 5g]}\n",
+        encoding="utf-8")
+    found = sweep(tmp_path / "kinds.yaml", jobs=1, out=tmp_path, runner=fake)
+    assert found.keys == ("workers.xavier.access.kind, workers.arm.access.kind",)
+    assert found.table[found.keys[0]].tolist() == ["lte", "wifi", "lte / 5g"]
+    assert found.table["workers.arm.access.kind"].tolist() == ["lte", "wifi", "5g"]
+    block = sweep_page(found.table, found.keys).blocks[0]
+    assert (block.title, block.header) == ("top-1 % by access.kind", ["policy", "lte", "wifi", "lte / 5g"])
+
+
 def test_rho_of_each_group_of_workers_stands_below_a_grid(grid, fake, tmp_path):
     table = sweep(grid, jobs=1, out=tmp_path, runner=fake).table
     shown = table.assign(rho_edge=table["network.regions"] * 1.5, rho_gpu=float("nan"))
