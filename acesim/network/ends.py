@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ class Flow:
     """A transfer.
 
     left      bytes to move at since_s; in a group, when it was formed
+    links     that couple it to others
     alone     what it moves over while it is coupled to nobody
     ticket    of its entry among the completions that are due
     """
@@ -32,6 +33,7 @@ class Flow:
     terms: Terms
     left: float
     since_s: float
+    links: tuple[int, ...] = ()
     alone: Capacity | None = None
     group: Group | None = None
     ticket: int = -1
@@ -73,7 +75,14 @@ class Ends:
         """Take the next completion out."""
         return heapq.heappop(self._heap)[2]
 
-    def alone(self) -> Iterator[tuple[float, Flow]]:
-        """Yield when flows end that are alone."""
-        return ((finish_s, what) for finish_s, ticket, what in self._heap
-                if isinstance(what, Flow) and what.ticket == ticket)
+    def take_alone(self) -> list[tuple[float, Flow]]:
+        """Take out all flows that are alone, and when they end."""
+        alone = [(finish_s, what) for finish_s, ticket, what in self._heap
+                 if isinstance(what, Flow) and what.ticket == ticket]
+        for _, flow in alone:
+            flow.ticket = -1
+        return alone
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._heap.clear()

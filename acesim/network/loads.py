@@ -131,6 +131,16 @@ class Loads:
             if link in profiles:
                 self._redraw(link, flow, -1.0)
 
+    def clear(self) -> None:
+        """Forget all flows, where no link binds."""
+        for members in self.members:
+            members.clear()
+        for passage in self._passages.values():
+            passage.load = 0
+        links = len(self.members)
+        self._wanted, self._means = [0] * links, [0] * links
+        self._profiles.clear()
+
     def changed(self) -> list[int]:
         """Decide anew which links could be filled; return those for which the answer has changed."""
         touched, self.touched = self.touched, {}

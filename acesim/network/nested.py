@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.network.accelerated import FOR_EVER, Walk
+from acesim.network.ends import Flow
 from acesim.network.groups import DONE, Bytes, Stuck
 from acesim.network.nesting import fill, fill_one, fill_step
 from acesim.network.routes import RouteTable
-from acesim.network.terms import EQUAL, Terms
+from acesim.network.terms import EQUAL
 
 LONGEST_BLOCK = 512
 MOST_ENTRIES = 1 << 19
@@ -26,21 +27,8 @@ MARGIN = 1.25
 SLOWEST = 1e-9
 LEFT, SLACK, WEIGHT, SHARE, MOST, PACE = range(6)
 """Rows of the figures of a group."""
-
-
-@dataclass(slots=True)
-class Member:
-    """A flow that joins a group, with the links that couple it to others.
-
-    left    bytes to move; nbytes: of the whole transfer
-    """
-
-    key: int
-    row: int
-    terms: Terms
-    left: float
-    nbytes: float
-    links: Sequence[int]
+PLAIN = np.array([0.0, 0.0, 1.0, 1.0, math.inf, 0.0])
+"""Figures of a flow on equal terms."""
 
 
 @dataclass(slots=True)
@@ -84,29 +72,29 @@ class Nested:
         """What is pickled: all but the compiled code, whose part the plain way can take."""
         return self.__dict__ | {"_walked": None}
 
-    def __init__(self, table: RouteTable, heights: Mapping[int, tuple[int, int]], members: Sequence[Member],
+    def __init__(self, table: RouteTable, heights: Mapping[int, tuple[int, int]], flows: Sequence[Flow],
                  number: int, start_s: float) -> None:
         self.number, self.alive, self.ticket = number, True, -1
         self.keys: list[int] = []
         self.finish_s = math.inf
         self.done: Sequence[int] = ()
-        self._table, self._since_s, self._heights = table, start_s, dict(heights)
+        self._table, self._since_s, self._heights = table, start_s, heights
         levels = 1 + max(height for height, _ in heights.values())
         by_height = [[link for link in heights if heights[link][0] == height] for height in range(levels)]
         self._local = {link: place for links in by_height for place, link in enumerate(links)}
         self._counts = np.array([len(links) for links in by_height])
-        self._nowhere = self._counts.tolist()
-        self._links = np.array([table.column(table.row((link,))) for links in by_height for link in links])
-        self._constant = all(table.constant(table.row((link,))) for links in by_height for link in links)
+        rows = [table.row((link,)) for links in by_height for link in links]
+        self._links = np.array([table.column(row) for row in rows])
+        self._constant = all(map(table.constant, rows))
         self._limited = self._weighted = False
-        self._all_figures = np.empty((6, 2 * len(members)))  # with room for more; so have places
-        self._all_places = np.empty((1 + levels, 2 * len(members)), dtype=np.int64)
+        self._all_figures = np.empty((6, 2 * len(flows)))  # with room for more; so have places
+        self._all_places = np.empty((1 + levels, 2 * len(flows)), dtype=np.int64)
         self._blocks: list[_Block] = []
         self._rest = np.empty(0)
         self._walked: Walk | None = None
-        self._kept: dict[int, tuple[Bytes, NDArray[np.int64], Sequence[int]]] = {}  # what is written for a row's flows
+        self._spots: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._taken: dict[tuple[int, ...], bool] = {}
-        self.admit(members)
+        self.admit(flows)
 
     # ---------------------------------------------------------------------------------- who is in it
 
@@ -119,14 +107,13 @@ class Nested:
         """Return the link around one of its links, -1 if there is none."""
         return self._heights[link][1] if link in self._heights else -1
 
-    def takes(self, links: Sequence[int]) -> bool:
+    def takes(self, links: tuple[int, ...]) -> bool:
         """Say whether links of one more flow would still be nested, all of them the group's own."""
-        asked = tuple(links)
-        if asked not in self._taken:
+        if links not in self._taken:
             inside_out = sorted(links, key=lambda link: self._heights.get(link, (0, 0)))
-            self._taken[asked] = all(link in self._heights and self._heights[link][1] == outer
+            self._taken[links] = all(link in self._heights and self._heights[link][1] == outer
                                      for link, outer in zip(inside_out, [*inside_out[1:], -1], strict=True))
-        return self._taken[asked]
+        return self._taken[links]
 
     @property
     def _figures(self) -> Bytes:
@@ -138,64 +125,82 @@ class Nested:
         """Column of each flow, and at each height the number of its link."""
         return self._all_places[:, : len(self.keys)]
 
-    def admit(self, members: Sequence[Member]) -> None:
+    def admit(self, flows: Sequence[Flow]) -> None:
         """Take flows in, at the moment the group stands at."""
-        flows, wanted = len(self.keys), len(self.keys) + len(members)
+        keys, there, wanted = self.keys, len(self.keys), len(self.keys) + len(flows)
         if wanted > self._all_figures.shape[1]:
             self._all_figures = np.concatenate([self._all_figures, np.empty((6, wanted))], axis=1)
             more = np.empty((len(self._all_places), wanted), dtype=np.int64)
             self._all_places = np.concatenate([self._all_places, more], axis=1)
-        if len(members) == 1:
-            at = bisect_left(self.keys, members[0].key)
+        if len(flows) == 1:
+            at = bisect_left(keys, flows[0].key)
             for rows in (self._all_figures, self._all_places):
-                rows[:, at + 1: wanted] = rows[:, at: flows]
-            self._set(at, members[0])
-            self.keys.insert(at, members[0].key)
+                rows[:, at + 1: wanted] = rows[:, at: there]
+            self._set(at, flows[0])
+            keys.insert(at, flows[0].key)
             return
-        for at, member in enumerate(members, flows):
-            self._set(at, member)
-        self.keys += [member.key for member in members]
-        order = sorted(range(wanted), key=self.keys.__getitem__)
-        self.keys.sort()
+        self._set_many(there, flows)
+        keys += [flow.key for flow in flows]
+        order = sorted(range(wanted), key=keys.__getitem__)
+        keys.sort()
         self._figures[:] = self._figures.take(order, axis=1)
         self._places[:] = self._places.take(order, axis=1)
 
-    def _set(self, at: int, member: Member) -> None:
-        """Write down a flow."""
-        kept = self._kept.get(member.row)
-        if kept is None or kept[2] != member.links:
-            kept = self._keep(member)
-        figures, place, _ = kept
-        if member.terms is not EQUAL:
-            figures = self._restricted(member)
-        self._all_figures[:, at] = figures
-        self._all_figures[LEFT, at], self._all_figures[SLACK, at] = member.left, DONE * member.nbytes
-        self._all_places[:, at] = place
+    def _set(self, at: int, flow: Flow) -> None:
+        """Write down a flow: `_set_many` of one, without numpy's overhead."""
+        figures, places = self._all_figures, self._all_places
+        figures[:, at] = PLAIN
+        figures[LEFT, at], figures[SLACK, at] = flow.left, DONE * flow.nbytes
+        figures[PACE, at], places[0, at] = self._table.mean[flow.row], self._table.column(flow.row)
+        for height, link in enumerate(self._spot(flow.links), 1):
+            places[height, at] = link
+        self._constant = self._constant and self._table.constant(flow.row)
+        if flow.terms is not EQUAL:
+            self._restrict(at, flow)
 
-    def _keep(self, member: Member) -> tuple[Bytes, NDArray[np.int64], Sequence[int]]:
-        """Return what is written for any flow of a member's row: its figures on equal terms, its places, its links."""
-        place = [self._table.column(member.row), *self._nowhere]
-        for link in member.links:
-            place[1 + self._heights[link][0]] = self._local[link]
-        self._constant &= self._table.constant(member.row)
-        figures = np.array([0.0, 0.0, 1.0, 1.0, math.inf, self._table.mean[member.row]])
-        kept = self._kept[member.row] = figures, np.array(place), member.links
-        return kept
+    def _set_many(self, start: int, flows: Sequence[Flow]) -> None:
+        """Write down flows, one behind the other."""
+        table, places = self._table, slice(start, start + len(flows))
+        figures = self._all_figures[:, places]
+        figures[:] = PLAIN[:, None]
+        figures[LEFT] = [flow.left for flow in flows]
+        figures[SLACK] = [DONE * flow.nbytes for flow in flows]
+        figures[PACE] = [table.mean[flow.row] for flow in flows]
+        written = [(table.column(flow.row), *self._spot(flow.links)) for flow in flows]
+        self._all_places[:, places] = np.array(written).T
+        self._constant = self._constant and all(table.constant(flow.row) for flow in flows)
+        for at, flow in enumerate(flows, start):
+            if flow.terms is not EQUAL:
+                self._restrict(at, flow)
 
-    def _restricted(self, member: Member) -> Bytes:
-        """Return the figures of a flow on terms of its own."""
-        terms = member.terms
+    def _spot(self, links: tuple[int, ...]) -> tuple[int, ...]:
+        """Return at each height the number of the link among those of a flow, or how many there are for none."""
+        spot = self._spots.get(links)
+        if spot is None:
+            place = self._counts.tolist()
+            for link in links:
+                place[self._heights[link][0]] = self._local[link]
+            spot = self._spots[links] = tuple(place)
+        return spot
+
+    def _restrict(self, at: int, flow: Flow) -> None:
+        """Write down the terms of a flow that has some of its own."""
+        terms, figures = flow.terms, self._all_figures
         self._limited |= not terms.free
         self._weighted |= terms.weight != 1.0
-        return np.array([0.0, 0.0, terms.weight, terms.share, terms.most_bytes_per_s,
-                         terms.of(self._table.mean[member.row])])
+        figures[WEIGHT, at], figures[SHARE, at] = terms.weight, terms.share
+        figures[MOST, at], figures[PACE, at] = terms.most_bytes_per_s, terms.of(self._table.mean[flow.row])
 
-    def remove(self, key: int) -> None:
-        """Let a flow go, at the moment the group stands at."""
-        at = bisect_left(self.keys, key)
-        for rows in (self._figures, self._places):
-            rows[:, at:-1] = rows[:, at + 1:]
-        del self.keys[at]
+    def remove(self, keys: Sequence[int]) -> None:
+        """Let flows go, at the moment the group stands at."""
+        if len(keys) == len(self.keys):
+            self.keys = []
+            return
+        for key in keys:
+            at = bisect_left(self.keys, key)
+            for rows in (self._figures, self._places):
+                rows[:, at:-1] = rows[:, at + 1:]
+            del self.keys[at]
 
     # ---------------------------------------------------------------------------------- where it stands
 

@@ -6,6 +6,7 @@ compiled twin in `accelerated` gives the same bits, and so does any cut of time 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,12 +27,12 @@ def heights(chains: Sequence[Sequence[int]]) -> dict[int, tuple[int, int]] | Non
     >>> heights([[1, 2], [1], [2]]) is None
     True
     """
-    users: dict[int, int] = {}
-    for chain in chains:
+    different, users = Counter(map(tuple, chains)), Counter[int]()
+    for chain, flows in different.items():
         for link in chain:
-            users[link] = users.get(link, 0) + 1
+            users[link] += flows
     around: dict[int, int] = {}
-    for chain in chains:
+    for chain in different:
         inside_out = sorted(chain, key=lambda link: (users[link], link))
         for link, outer in zip(inside_out, [*inside_out[1:], -1], strict=True):
             if around.setdefault(link, outer) != outer:
