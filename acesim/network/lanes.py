@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,13 +154,25 @@ class Lane:
             end_s = self._alone_s(slice(None), nbytes, start_s)  # all, in order: views instead of copies
             self._note(rows, start_s, end_s)
             return end_s
-        end_s, known = np.full(rows.size, math.inf), self._known[rows]
-        end_s[known] = self._alone_s(self._place[rows[known]], nbytes[known], start_s[known])
-        apart = self._free[rows] | (end_s < self._crowds.gather_s(rows, start_s, end_s))
+        end_s = np.full(rows.size, math.inf)
+        if rows.size == len(self._routes) and start_s.min() == start_s.max():
+            apart = self._apart_at_once
+            end_s[apart] = self._alone_s(self._place[rows[apart]], nbytes[apart], start_s[apart])
+        else:
+            known = self._known[rows]
+            end_s[known] = self._alone_s(self._place[rows[known]], nbytes[known], start_s[known])
+            apart = self._free[rows] | (end_s < self._crowds.gather_s(rows, start_s, end_s))
         self._note(rows[apart], start_s[apart], end_s[apart])
         if not apart.all():
             end_s[~apart] = self._played(rows[~apart], nbytes[~apart], start_s[~apart])
         return end_s
+
+    @cached_property
+    def _apart_at_once(self) -> NDArray[np.bool_]:
+        """Which transfers nobody disturbs if all start at one instant [F]?  It does not depend on when they end."""
+        rows, start_s = np.arange(len(self._routes)), np.zeros(len(self._routes))
+        apart: NDArray[np.bool_] = self._free | (self._known & (self._crowds.gather_s(rows, start_s, start_s) > 0.0))
+        return apart
 
     def _alone_s(self, rows: Which, nbytes: Bytes, start_s: Seconds, whole_bytes: Bytes | None = None) -> Seconds:
         """Return when transfers end that nobody disturbs; rows of the closed form."""

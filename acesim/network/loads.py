@@ -83,7 +83,8 @@ class Loads:
         self._bound = [0] * len(links)  # on all that can ever come over each link
         self._passages: dict[tuple[int, int], _Passage] = {}
         self._ways: dict[int, _Way] = {}  # of each row
-        self._profiles: dict[int, Rates] = {}
+        self._profiles: dict[int, Rates] = {}  # what flows could take of links, together
+        self._most: dict[int, Rates] = {}  # up to which these links do not bind
         self._demands: dict[int, Rates] = {}  # of rows
 
     def enter(self, flow: Rider) -> None:
@@ -232,16 +233,16 @@ class Loads:
 
     def _peaks(self, link: int) -> bool:
         """Say whether the sum of what all flows could take exceeds a link at any step of the period."""
-        table, members = self._table, self.members[link]
-        rows = [self._own[link], *(flow.row for flow in members.values())]
         if link not in self._profiles:
-            if not all(table.spelt(row) for row in rows):
+            table, members = self._table, self.members[link]
+            if not all(map(table.spelt, [self._own[link], *(flow.row for flow in members.values())])):
                 return True
-            profile = np.zeros(table.period)
+            profile = self._profiles[link] = np.zeros(table.period)
             for key in sorted(members):
                 profile += self._demand(members[key])
-            self._profiles[link] = profile
-        return bool((self._profiles[link] > table.demand(self._own[link]) * (1 + NEARLY)).any())
+        if link not in self._most:
+            self._most[link] = self._table.demand(self._own[link]) * (1 + NEARLY)
+        return np.count_nonzero(self._profiles[link] > self._most[link]) > 0
 
     def _redraw(self, link: int, flow: Rider, sign: float) -> None:
         """Add a flow to the profile of a link, or take it away."""

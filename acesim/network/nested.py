@@ -61,6 +61,7 @@ class Nested:
 
     heights    {link: (height, link around it)}, as `nesting.heights` gives them
     number     of the group, in the order in which groups were formed
+    flows      that form it, ascending by key
     keys       of its flows, ascending
     finish_s   of its next completion; done: the keys that finish then
 
@@ -85,7 +86,8 @@ class Nested:
         self._counts = np.array([len(links) for links in by_height])
         rows = [table.row((link,)) for links in by_height for link in links]
         self._links = np.array([table.column(row) for row in rows])
-        self._constant = all(map(table.constant, rows))
+        self._means = [table.mean[row] for row in rows]
+        self._constant, self._paced = all(map(table.constant, rows)), False
         self._limited = self._weighted = False
         self._all_figures = np.empty((6, 2 * len(flows)))  # with room for more; so have places
         self._all_places = np.empty((1 + levels, 2 * len(flows)), dtype=np.int64)
@@ -126,7 +128,7 @@ class Nested:
         return self._all_places[:, : len(self.keys)]
 
     def admit(self, flows: Sequence[Flow]) -> None:
-        """Take flows in, at the moment the group stands at."""
+        """Take flows in, ascending by key, at the moment the group stands at."""
         keys, there, wanted = self.keys, len(self.keys), len(self.keys) + len(flows)
         if wanted > self._all_figures.shape[1]:
             self._all_figures = np.concatenate([self._all_figures, np.empty((6, wanted))], axis=1)
@@ -141,6 +143,8 @@ class Nested:
             return
         self._set_many(there, flows)
         keys += [flow.key for flow in flows]
+        if not there:
+            return
         order = sorted(range(wanted), key=keys.__getitem__)
         keys.sort()
         self._figures[:] = self._figures.take(order, axis=1)
@@ -238,7 +242,7 @@ class Nested:
                 if time_s >= block.edges_s[0]:
                     return block
                 break
-        return self._walk(time_s)[-1]
+        return self._walk(self._figures[LEFT] - self._figures[SLACK], time_s)[-1]
 
     # ---------------------------------------------------------------------------------- the next completion
 
@@ -260,23 +264,19 @@ class Nested:
         """Set the next completion; return which flows end there."""
         left, slack = self._figures[LEFT], self._figures[SLACK]
         need = left - slack
-        if float(need.min()) <= 0.0:
+        over: NDArray[np.bool_] = need <= 0.0
+        if np.count_nonzero(over):
             self.finish_s, self._rest = self._since_s, left
-            over: NDArray[np.bool_] = need <= 0.0
             return over
-        self._blocks = self._walk(math.inf)
+        self._blocks = self._walk(need, math.inf)
         block = self._blocks[-1]
-        first = (block.passed[-1] >= need).nonzero()[0]
-        if len(first) > 4:
-            step = int((block.passed >= need).any(axis=1).argmax())
-        else:
-            step = min(int(block.passed[:, at].searchsorted(need[at])) for at in first.tolist())
-        before = block.passed[step - 1] if step else block.before
-        edge_s, rates = float(block.edges_s[step]), block.rates[step]
-        first = first[block.passed[step, first] >= need[first]]
+        step = int((block.passed >= need).argmax()) // len(need)  # the first entry lies in the first step
+        before, rates = block.passed[step - 1] if step else block.before, block.rates[step]
+        edge_s, end_s = block.edges_s[step: step + 2].tolist()
+        first = (block.passed[step] >= need).nonzero()[0]
         past_s = np.maximum((left[first] - before[first]) / rates[first], 0.0)
-        ends_s = edge_s + np.minimum(past_s, block.edges_s[step + 1] - edge_s)
-        self.finish_s = float(ends_s.min())
+        ends_s = edge_s + np.minimum(past_s, end_s - edge_s)
+        self.finish_s = min(ends_s.tolist())
         self._rest = left - (before + rates * (self.finish_s - edge_s))
         # Not by what is left alone: late in a long run a rounding of the clock is worth more than the slack.
         over = self._rest <= slack
@@ -292,9 +292,9 @@ class Nested:
             raise Stuck(self.keys, self._since_s)
         return end_s
 
-    def _walk(self, until_s: float) -> list[_Block]:
+    def _walk(self, need: Bytes, until_s: float) -> list[_Block]:
         """Solve block after block up to the first completion, or beyond a moment; skip whole periods by division."""
-        need, before = self._figures[LEFT] - self._figures[SLACK], np.zeros(len(self.keys))
+        before = np.zeros(len(self.keys))
         if self._constant:
             return [self._standing(before)]
         table, blocks = self._table, []
@@ -306,7 +306,7 @@ class Nested:
             blocks.append(block)
             turn = block.passed[0] if step == first else turn
             before = block.passed[-1]
-            if block.edges_s[-1] > until_s or bool((before >= need).any()):
+            if block.edges_s[-1] > until_s or np.count_nonzero(before >= need):
                 return blocks
             step, steps = step + steps, self._no_more(2 * steps)
             if step == period_end:
@@ -320,7 +320,10 @@ class Nested:
         return step + 1 if (step + 1) * self._table.step_s <= self._since_s else step
 
     def _first_steps(self) -> int:
-        """Return how many steps the first completion may take, at the pace so far."""
+        """Return how many steps the first completion may take, at the pace so far; at first, that of mean capacities."""
+        if not self._paced:
+            self._paced = True
+            self._figures[PACE] = self._one_by_one([self._figures[PACE].tolist()], [self._means], None)[0]
         expected_s = float((self._figures[LEFT] / np.maximum(self._figures[PACE], SLOWEST)).min())
         return self._no_more(2 + MARGIN * expected_s / self._table.step_s)
 

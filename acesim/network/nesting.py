@@ -88,7 +88,8 @@ def _levels(caps: Rates, capacity: Rates, tight: NDArray[np.bool_], place: Numbe
     """Return the level [S, links] up to which the flows of each link are filled; inf where a link is not tight.
 
     level = (capacity - sum of the caps below it) / (weight of the flows above it), raised from the level of equal
-    shares until no further cap falls below: Newton's method on a function that bends once a flow.
+    shares until no further cap falls below: Newton's method on a function that bends once a flow.  Levels only rise, so that
+    as many caps below them as before are the same ones.
     """
     links = capacity.shape[1]
     shares = np.ones(caps.shape[1]) if weights is None else weights
@@ -96,14 +97,13 @@ def _levels(caps: Rates, capacity: Rates, tight: NDArray[np.bool_], place: Numbe
     level = capacity / np.where(total > 0.0, total, 1.0)
     if links > 1:
         level = np.where(tight, level, np.inf)
-    while True:
-        below = caps < _spread(level, place, weights)
+    known = 0
+    while (found := np.count_nonzero(below := caps < _spread(level, place, weights))) > known:
+        known = found
         rest = _sums(np.where(below, 0.0, shares), place, links)
         spare = capacity - _sums(caps * below, place, links)
-        raised = np.maximum(level, spare / np.where(rest > 0.0, rest, 1.0))
-        if (raised == level).all():
-            return level
-        level = raised
+        level = np.maximum(level, spare / np.where(rest > 0.0, rest, 1.0))
+    return level
 
 
 def _fill_one_link(caps: Rates, capacity: Rates) -> Rates:
@@ -129,14 +129,13 @@ def _level(by_flow: Rates, capacity: Rates) -> Rates:
     """Return `_levels` [S] of a single link that all flows [F, S] share alike and fill in every step."""
     flows = len(by_flow)
     level: Rates = capacity / flows
-    while True:
-        below = by_flow < level
+    known = 0
+    while (found := np.count_nonzero(below := by_flow < level)) > known:
+        known = found
         rest: Rates = flows - np.add.reduce(below, axis=0, dtype=np.int64)
         spare: Rates = capacity - _total(by_flow * below)
-        raised: Rates = np.maximum(level, spare / np.maximum(rest, 1))
-        if (raised == level).all():
-            return level
-        level = raised
+        level = np.maximum(level, spare / np.maximum(rest, 1))
+    return level
 
 
 def _total(by_flow: Rates) -> Rates:
