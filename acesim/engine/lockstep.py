@@ -24,7 +24,7 @@ from acesim.engine.world import World, walk
 from acesim.network.jitter import Jitter
 from acesim.network.lanes import Lane
 from acesim.records.blocks import Block, Mixed
-from acesim.seam import Compressor, Guide, Payload, Plan, Update, Vector, Work
+from acesim.seam import Guide, Payload, Plan, Update, Vector, Wire, Work
 
 Seconds = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -62,6 +62,7 @@ class Lockstep:
         self._recorder, self._progress, self._jitter = recorder, progress, jitter
         self._lanes = _lanes(world)
         self._handed = {kind: np.zeros(world.workers_count) for kind in self._lanes}  # bytes since `hand_over`
+        self._unmeasured: dict[str, tuple[Wire, Wire]] = {}  # of payloads that are all of one size
         devices, self._radios = world.fleet.devices, np.array(world.fleet.radios)
         self._byte_s = np.array([1 / device.memory_bytes_per_s for device in devices])
         self._flop_s = np.array([1 / device.flops_per_s for device in devices])
@@ -115,8 +116,9 @@ class Lockstep:
         numbers, counts = plan.participants.tolist(), np.asarray(plan.local_steps).tolist()
         for place in order:
             worker, model, row = workers[place], models[place], numbers[place]
-            start(Job(row, model, worker.steps, counts[row], worker.local, guide))
-            worker.model, worker.version, worker.steps = model, version, worker.steps + counts[row]
+            first, count = worker.steps, counts[row]
+            start(Job(row, model, first, count, worker.begun["local"], guide))
+            worker.model, worker.version, worker.steps = model, version, first + count
 
     def _work_s(self, rows: Rows, work: Work) -> Seconds:
         """Return the simulated time of declared work on one nominal model [n]."""
@@ -134,7 +136,7 @@ class Lockstep:
         numbers, counts = plan.participants.tolist(), np.asarray(plan.local_steps).tolist()
         levels, weights, version = plan.levels, np.asarray(plan.weights).tolist(), self._world.cloud.version
         fetch, encode, sketch = self._cohort.fetch, self._policy.uplink.encode, plan.sketch
-        losses, walks = [0.0] * len(order), [0.0] * len(order)
+        losses, walks, one_model = [0.0] * len(order), [0.0] * len(order), plan.variants is None
         answers: list[Any] = [None] * len(order)
         for place in order:
             row, worker = numbers[place], workers[place]
@@ -144,8 +146,8 @@ class Lockstep:
             states["local"], losses[place], walks[place] = result.state, result.loss, walk(result, counts[row])
             if sketch:
                 self._world.note_direction(row, result.update, sketch)
-            answers[place] = Update(row, payload, weights[row], version, counts[row], speaks(plan, row),
-                                    result.batches)
+            answers[place] = Update(row, payload, weights[row], version, counts[row],
+                                    () if one_model else speaks(plan, row), result.batches)
         self._world.measured.drift[numbers] = walks
         return np.array(losses), answers
 
@@ -153,9 +155,8 @@ class Lockstep:
               control: int) -> Messages:
         """Move a message to or from each participant: which of some payloads."""
         topology, up = self._world.topology, kind == "upload"
-        compressor = self._policy.uplink if up else self._policy.downlink
         firsts = [int(rows[which.index(place)]) if up else self._world.cloud_row for place in range(len(payloads))]
-        sizes = self._sizes(compressor, payloads, firsts)
+        sizes = self._sizes(kind, payloads, firsts)
         each: tuple[Any, ...] = tuple(sizes[0].tolist()) if len(payloads) == 1 else tuple(sizes.T.take(which, axis=1))
         nbytes = np.full(rows.size, each[0] + each[1] + each[2] + float(control + topology.message_header_bytes))
         self._handed[kind][rows] += nbytes
@@ -164,14 +165,24 @@ class Lockstep:
         latency_s = self._jitter.latencies_s(rows.tolist(), "up" if up else "down", usual_s)
         return Messages(each, control, nbytes, ready_s, sent_s, sent_s + latency_s)
 
-    def _sizes(self, compressor: Compressor, payloads: Sequence[Payload], senders: Sequence[int]) -> NDArray[np.int64]:
+    def _sizes(self, kind: str, payloads: Sequence[Payload], senders: Sequence[int]) -> NDArray[np.int64]:
         """Return the nominal bytes of payloads and their own [n, 4], after checking these."""
-        info = self._world.setup.info
+        sizes = []
         for payload, sender in zip(payloads, senders, strict=True):
-            formula = compressor.wire(info.shapes, payload.measure)
+            formula, nominal = self._wires(kind, payload.measure)
             check_payload(self._world.name(sender), payload.nbytes, formula.total)
-        return np.array([(*compressor.wire(info.nominal_shapes, payload.measure), payload.nbytes)
-                         for payload in payloads], np.int64)
+            sizes.append((*nominal, payload.nbytes))
+        return np.array(sizes, np.int64)
+
+    def _wires(self, kind: str, measure: Any) -> tuple[Wire, Wire]:
+        """Return what a payload takes as trained and as timed; where it measures nothing, that is known."""
+        if measure is None and kind in self._unmeasured:
+            return self._unmeasured[kind]
+        info, compressor = self._world.setup.info, self._policy.uplink if kind == "upload" else self._policy.downlink
+        wires = compressor.wire(info.shapes, measure), compressor.wire(info.nominal_shapes, measure)
+        if measure is None:
+            self._unmeasured[kind] = wires
+        return wires
 
     def _admitted(self, here_s: Seconds) -> float:
         """Return when the cloud has decoded all answers, one after another as they come."""

@@ -185,9 +185,9 @@ class Simulation:
         cloud = self.world.cloud
         encode_s = self.post.work_s(cloud.row, self.policy.downlink.work("encode"))
         places: dict[tuple[int, int | None], int] = {}
-        down, which = list[Download](), list[int]()
+        down, which, one_model = list[Download](), list[int](), plan.variants is None
         for row in plan.participants.tolist():
-            held, variant = self.world.workers[row].model, self.variants.of(row, plan)
+            held, variant = self.world.workers[row].model, None if one_model else self.variants.of(row, plan)
             place = places.get((id(held), variant))
             if place is None:
                 place = places[id(held), variant] = len(down)

@@ -54,19 +54,21 @@ def fill_one(rates: Rates, row: int, by_step: Rates, links: Numbers, weight: Rat
         rates[flow] = min(rates[flow], weight[flow] * level if weighted else level)
 
 
-@njit("void(float64[::1], int64, float64[:, ::1], int64[:, ::1], int64[::1], int64[::1], float64[::1], boolean)",
-      cache=True, error_model="numpy")
+@njit("void(float64[::1], int64, float64[:, ::1], int64[:, ::1], int64[::1], int64[::1], float64[::1], boolean,"
+      "float64[:, ::1])", cache=True, error_model="numpy")
 def fill(rates: Rates, row: int, by_step: Rates, places: Numbers, counts: Numbers, links: Numbers, weight: Rates,
-         weighted: bool) -> None:
-    """Cut rates down to their shares of links, from the innermost on; see `nesting.fill`."""
+         weighted: bool, sums: Rates) -> None:
+    """Cut rates down to their shares of links, from the innermost on; see `nesting.fill`.  sums: room for four rows."""
     start, flows = 0, len(rates)
+    total, rest, taken, level = sums[0], sums[1], sums[2], sums[3]
     for height in range(len(counts)):
         count, place = counts[height], places[1 + height]
-        total, rest, taken = np.zeros(count + 1), np.zeros(count + 1), np.zeros(count + 1)
+        for link in range(count + 1):
+            total[link], rest[link], level[link] = 0.0, 0.0, np.inf
         for flow in range(flows):
             total[place[flow]] += rates[flow]
             rest[place[flow]] += weight[flow] if weighted else 1.0
-        level, raising = np.full(count + 1, np.inf), False
+        raising = False
         for link in range(count):
             capacity = by_step[row, links[start + link]]
             if total[link] > capacity:
@@ -75,7 +77,9 @@ def fill(rates: Rates, row: int, by_step: Rates, places: Numbers, counts: Number
             start += count
             continue
         while raising:
-            raising, rest[:], taken[:] = False, 0.0, 0.0
+            raising = False
+            for link in range(count + 1):
+                rest[link], taken[link] = 0.0, 0.0
             for flow in range(flows):
                 share = weight[flow] if weighted else 1.0
                 if rates[flow] < share * level[place[flow]]:
@@ -125,6 +129,7 @@ def walk(by_step: Rates, places: Numbers, counts: Numbers, links: Numbers, figur
         rest[:] = left
         return since_s
     need, moved, turn, rates = left - slack, np.zeros(flows), np.zeros(flows), np.empty(flows)
+    sums = np.empty((4, counts.max() + 1))
     step = math.floor(since_s / step_s)
     if (step + 1) * step_s <= since_s:
         step += 1
@@ -139,7 +144,7 @@ def walk(by_step: Rates, places: Numbers, counts: Numbers, links: Numbers, figur
         if one:
             fill_one(rates, row, by_step, links, weight, weighted)
         else:
-            fill(rates, row, by_step, places, counts, links, weight, weighted)
+            fill(rates, row, by_step, places, counts, links, weight, weighted, sums)
         span_s = (step + 1) * step_s - edge_s
         if until_s < (np.inf if constant else (step + 1) * step_s):
             rest[:] = left - (moved + rates * (until_s - edge_s))

@@ -58,6 +58,7 @@ class Closed:
         self._rates = np.concatenate([trace.bytes_per_s for trace in traces])
         self._passed = np.concatenate([trace.cumulative_bytes for trace in traces])
         self._length = np.array(lengths)
+        self._last = self._length - 1
         self._rate_at = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         self._passed_at = self._rate_at + np.arange(len(traces))
         self._step_s = np.array([trace.step_s for trace in traces])
@@ -88,32 +89,34 @@ class Closed:
 
     def _place(self, rows: Which, time_s: Seconds) -> tuple[Bytes, Bytes]:
         """Return (whole periods before a moment, bytes from the start of its period)."""
-        period = np.floor(time_s / self._period_s[rows])
-        within = time_s - period * self._period_s[rows]
-        step = np.minimum((within / self._step_s[rows]).astype(np.int64), self._length[rows] - 1)
-        past = within - step * self._step_s[rows]
+        period_s = self._period_s[rows]
+        period = np.floor(time_s / period_s)
+        within = time_s - period * period_s
+        step_s = self._step_s[rows]
+        step = np.minimum((within / step_s).astype(np.int64), self._last[rows])
+        past = within - step * step_s
         return period, self._passed[self._passed_at[rows] + step] + self._rates[self._rate_at[rows] + step] * past
 
     def _time_within(self, rows: Which, nbytes: Bytes, slack: Bytes) -> Seconds:
         """Return when `nbytes` have passed within a period that carries them, up to the slack."""
         wanted = np.minimum(np.maximum(nbytes - slack, LEAST_BYTES), self._total[rows])
-        at = self._passed_at[rows]
-        low = self._before(rows, at, wanted)
-        step_s = self._step_s[rows]
-        past = (nbytes - self._passed[at + low]) / self._rates[self._rate_at[rows] + low]
+        step_s, low, before = self._step_s[rows], *self._before(rows, wanted)
+        past = (nbytes - before) / self._rates[self._rate_at[rows] + low]
         ends: Seconds = low * step_s + np.minimum(np.maximum(past, 0.0), step_s)
         return ends
 
-    def _before(self, rows: Which, at: NDArray[np.int64], wanted: Bytes) -> NDArray[np.int64]:
-        """Return the last step before which less than `wanted` has passed, all [F]."""
-        key = wanted / self._total[rows] + self._number[rows]
-        low = np.minimum(np.maximum(self._rises.searchsorted(key) - 1 - at, 0), self._length[rows] - 1)
-        while (off := self._passed[at + low] >= wanted).any():  # the search is exact but for its roundings
-            low -= off
-        while (off := self._passed[at + low + 1] < wanted).any():
-            low += off
-        found: NDArray[np.int64] = low
-        return found
+    def _before(self, rows: Which, wanted: Bytes) -> tuple[NDArray[np.int64], Bytes]:
+        """Return (the last step before which less than `wanted` has passed, what has passed before it), all [F]."""
+        first = self._passed_at[rows]
+        at = self._rises.searchsorted(wanted / self._total[rows] + self._number[rows]) - 1
+        at = np.minimum(np.maximum(at, first), first + self._last[rows])
+        while True:  # the search is exact but for its roundings
+            before = self._passed[at]
+            late, early = before >= wanted, self._passed[at + 1] < wanted
+            if not np.count_nonzero(late | early):
+                return at - first, before
+            at += early
+            at -= late
 
 
 class Lane:
@@ -139,6 +142,7 @@ class Lane:
         self._crowds = Crowds(table, routes, self._couples, ~self._free)
         self._moved = np.zeros(len(links))
         self._ran: list[tuple[NDArray[np.int64], Seconds, Seconds]] = []
+        self._kept = 0  # transfers in there
         self.hops = np.array([len(route) for route in routes])
         longest = int(self.hops.max())
         self._over = np.array([(*route, *[len(links)] * (longest - len(route))) for route in routes])
@@ -181,7 +185,8 @@ class Lane:
     def _note(self, rows: NDArray[np.int64], start_s: Seconds, end_s: Seconds) -> None:
         """Keep when transfers ran alone: what they moved is counted many rounds at a time."""
         self._ran.append((rows, start_s, end_s))
-        if sum(ran[0].size for ran in self._ran) > MOST_KEPT:
+        self._kept += rows.size
+        if self._kept > MOST_KEPT:
             self._count()
 
     def _count(self) -> None:
@@ -189,7 +194,7 @@ class Lane:
         if self._closed is not None and self._ran:
             rows, start_s, end_s = (np.concatenate(parts) for parts in zip(*self._ran, strict=True))
             self._moved += self.per_link(rows, self._closed.moved_bytes(self._place[rows], start_s, end_s))
-            self._ran = []
+            self._ran, self._kept = [], 0
 
     def per_link(self, rows: NDArray[np.int64], nbytes: Bytes) -> Bytes:
         """Return what each link carries when these routes carry `nbytes` [F], float64 [links]."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
+from acesim.network.ends import Flow
 from acesim.network.routes import Route, RouteTable
 from acesim.network.terms import EQUAL, Terms, restrict
 from acesim.network.traces import Rates
@@ -22,15 +23,6 @@ SATURATED = 1.25
 """A link whose flows want this many times its mean is left without a profile."""
 
 
-class Rider(Protocol):
-    """What `Loads` has to know of a flow."""
-
-    key: int
-    row: int
-    route: Route
-    terms: Terms
-
-
 @dataclass(slots=True)
 class _Passage:
     """A link as the flows of one narrowest neighbour cross it: no more than `most` together."""
@@ -38,6 +30,19 @@ class _Passage:
     link: int
     most: int
     load: int = 0
+
+
+@dataclass(slots=True)
+class _Profile:
+    """What the flows on a link could take of it together in each step of a period.
+
+    room      up to which it does not bind
+    changes   flows that have come since (True), or gone
+    """
+
+    wanted: Rates
+    room: Rates
+    changes: list[tuple[Flow, bool]] = field(default_factory=list)
 
 
 class _Way(NamedTuple):
@@ -68,13 +73,13 @@ class Loads:
     any step of the period?
     """
 
-    def __init__(self, table: RouteTable, flows: Mapping[int, Rider]) -> None:
+    def __init__(self, table: RouteTable, flows: Mapping[int, Flow]) -> None:
         links = range(len(table.links))
         self._table, self._flows = table, flows
         self._own = [table.row((link,)) for link in links]
         self._room = [math.floor(table.minimum[row] * (1 + NEARLY) * SCALE) for row in self._own]
         self._mean_room = [math.ceil(table.mean[row] * SCALE) for row in self._own]
-        self.members: list[dict[int, Rider]] = [{} for _ in links]
+        self.members: list[dict[int, Flow]] = [{} for _ in links]
         self.binds = [False] * len(links)
         self.touched: dict[int, None] = {}
         self._wanted = [0] * len(links)
@@ -83,11 +88,10 @@ class Loads:
         self._bound = [0] * len(links)  # on all that can ever come over each link
         self._passages: dict[tuple[int, int], _Passage] = {}
         self._ways: dict[int, _Way] = {}  # of each row
-        self._profiles: dict[int, Rates] = {}  # what flows could take of links, together
-        self._most: dict[int, Rates] = {}  # up to which these links do not bind
+        self._profiles: dict[int, _Profile] = {}
         self._demands: dict[int, Rates] = {}  # of rows
 
-    def enter(self, flow: Rider) -> None:
+    def enter(self, flow: Flow) -> None:
         """Take note of an arrival."""
         key, profiles = flow.key, self._profiles
         highest, mean, own, shared = self._ways.get(flow.row) or self._way(flow)
@@ -108,9 +112,9 @@ class Loads:
             if self._wanted[link] > self._room[link] and not self.binds[link]:
                 self.touched[link] = None
             if link in profiles:
-                self._redraw(link, flow, 1.0)
+                self._change(link, flow, True)
 
-    def leave(self, flow: Rider) -> None:
+    def leave(self, flow: Flow) -> None:
         """Take note of a departure."""
         key, profiles = flow.key, self._profiles
         highest, mean, own, shared = self._ways[flow.row]
@@ -130,7 +134,7 @@ class Loads:
             if self.binds[link]:
                 self.touched[link] = None
             if link in profiles:
-                self._redraw(link, flow, -1.0)
+                self._change(link, flow, False)
 
     def clear(self) -> None:
         """Forget all flows, where no link binds."""
@@ -160,7 +164,7 @@ class Loads:
         return (math.ceil(terms.of(self._table.maximum[row]) * SCALE),
                 math.ceil(terms.of(self._table.mean[row]) * SCALE))
 
-    def _way(self, flow: Rider) -> _Way:
+    def _way(self, flow: Flow) -> _Way:
         """Lay the way of a row, new or over links that have become shared."""
         row, route = flow.row, flow.route
         outgrown = []
@@ -233,27 +237,36 @@ class Loads:
 
     def _peaks(self, link: int) -> bool:
         """Say whether the sum of what all flows could take exceeds a link at any step of the period."""
-        if link not in self._profiles:
-            table, members = self._table, self.members[link]
-            if not all(map(table.spelt, [self._own[link], *(flow.row for flow in members.values())])):
-                return True
-            profile = self._profiles[link] = np.zeros(table.period)
-            for key in sorted(members):
-                profile += self._demand(members[key])
-        if link not in self._most:
-            self._most[link] = self._table.demand(self._own[link]) * (1 + NEARLY)
-        return np.count_nonzero(self._profiles[link] > self._most[link]) > 0
+        profile = self._profiles.get(link) or self._drawn(link)
+        if profile is None:
+            return True
+        for flow, comes in profile.changes:
+            if comes:
+                profile.wanted += self._demand(flow)
+            else:
+                profile.wanted -= self._demand(flow)
+        profile.changes.clear()
+        return bool(np.count_nonzero(profile.wanted > profile.room))
 
-    def _redraw(self, link: int, flow: Rider, sign: float) -> None:
-        """Add a flow to the profile of a link, or take it away."""
-        if not self._table.spelt(flow.row):
+    def _drawn(self, link: int) -> _Profile | None:
+        """Return the profile of a link, drawn from its flows; None if one of them has no period."""
+        table, members = self._table, self.members[link]
+        if not all(map(table.spelt, [self._own[link], *(flow.row for flow in members.values())])):
+            return None
+        wanted = np.zeros(table.period)
+        for key in sorted(members):
+            wanted += self._demand(members[key])
+        profile = self._profiles[link] = _Profile(wanted, table.demand(self._own[link]) * (1 + NEARLY))
+        return profile
+
+    def _change(self, link: int, flow: Flow, comes: bool) -> None:
+        """Note that a flow comes over a link that has a profile, or goes; one that is mostly past is drawn anew."""
+        changes = self._profiles[link].changes
+        changes.append((flow, comes))
+        if len(changes) > len(self.members[link]) or not self._table.spelt(flow.row):
             del self._profiles[link]
-        elif sign > 0:
-            self._profiles[link] += self._demand(flow)
-        else:
-            self._profiles[link] -= self._demand(flow)
 
-    def _demand(self, flow: Rider) -> Rates:
+    def _demand(self, flow: Flow) -> Rates:
         rates = self._demands.get(flow.row)
         if rates is None:
             rates = self._demands[flow.row] = self._table.demand(flow.row)

@@ -320,7 +320,7 @@ class Nested:
         return step + 1 if (step + 1) * self._table.step_s <= self._since_s else step
 
     def _first_steps(self) -> int:
-        """Return how many steps the first completion may take, at the pace so far; at first, that of mean capacities."""
+        """Return how many steps the first completion may take at the pace so far, at first that of mean capacities."""
         if not self._paced:
             self._paced = True
             self._figures[PACE] = self._one_by_one([self._figures[PACE].tolist()], [self._means], None)[0]

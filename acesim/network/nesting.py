@@ -16,21 +16,24 @@ Rates = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 
-def heights(chains: Sequence[Sequence[int]]) -> dict[int, tuple[int, int]] | None:
+def heights(chains: Sequence[tuple[int, ...]]) -> dict[int, tuple[int, int]] | None:
     """Return {link: (height, link around it or -1)} of links that flows share; None if they are not nested.
 
     chains   for each flow its links
     Links are nested where any two have no flow in common, or all flows of one are on the other.
 
-    >>> heights([[5, 9], [5, 9], [9], [7]])
+    >>> heights([(5, 9), (5, 9), (9,), (7,)])
     {5: (0, 9), 9: (1, -1), 7: (0, -1)}
-    >>> heights([[1, 2], [1], [2]]) is None
+    >>> heights([(1, 2), (1,), (2,)]) is None
     True
     """
-    different, users = Counter(map(tuple, chains)), Counter[int]()
+    different = Counter(chains)
+    if len(different) == 1 and len(chains[0]) == 1:  # most groups share one link
+        return {chains[0][0]: (0, -1)}
+    users: dict[int, int] = {}
     for chain, flows in different.items():
         for link in chain:
-            users[link] += flows
+            users[link] = users.get(link, 0) + flows
     around: dict[int, int] = {}
     for chain in different:
         inside_out = sorted(chain, key=lambda link: (users[link], link))
@@ -88,8 +91,8 @@ def _levels(caps: Rates, capacity: Rates, tight: NDArray[np.bool_], place: Numbe
     """Return the level [S, links] up to which the flows of each link are filled; inf where a link is not tight.
 
     level = (capacity - sum of the caps below it) / (weight of the flows above it), raised from the level of equal
-    shares until no further cap falls below: Newton's method on a function that bends once a flow.  Levels only rise, so that
-    as many caps below them as before are the same ones.
+    shares until no further cap falls below: Newton's method on a function that bends once a flow.  Levels only rise, so
+    that as many caps below them as before are the same ones.
     """
     links = capacity.shape[1]
     shares = np.ones(caps.shape[1]) if weights is None else weights
@@ -98,7 +101,7 @@ def _levels(caps: Rates, capacity: Rates, tight: NDArray[np.bool_], place: Numbe
     if links > 1:
         level = np.where(tight, level, np.inf)
     known = 0
-    while (found := np.count_nonzero(below := caps < _spread(level, place, weights))) > known:
+    while (found := int(np.count_nonzero(below := caps < _spread(level, place, weights)))) > known:
         known = found
         rest = _sums(np.where(below, 0.0, shares), place, links)
         spare = capacity - _sums(caps * below, place, links)
@@ -130,7 +133,7 @@ def _level(by_flow: Rates, capacity: Rates) -> Rates:
     flows = len(by_flow)
     level: Rates = capacity / flows
     known = 0
-    while (found := np.count_nonzero(below := by_flow < level)) > known:
+    while (found := int(np.count_nonzero(below := by_flow < level))) > known:
         known = found
         rest: Rates = flows - np.add.reduce(below, axis=0, dtype=np.int64)
         spare: Rates = capacity - _total(by_flow * below)

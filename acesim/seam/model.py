@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from acesim.seam.values import Shapes, Work, size_of
@@ -28,7 +29,7 @@ class Group:
     depth: float = 0.0
     fan_in: int = 1
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of entries."""
         return self.stop - self.start
@@ -80,12 +81,12 @@ class ModelInfo:
     speeds: tuple[Speed, ...] = ()
     sketched: bool = False
 
-    @property
+    @cached_property
     def size(self) -> int:
         """P, the parameters of the proxy."""
         return size_of(self.shapes)
 
-    @property
+    @cached_property
     def nominal_size(self) -> int:
         """P_nominal."""
         return size_of(self.nominal_shapes)

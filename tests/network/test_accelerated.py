@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acesim.network import accelerated, compiled, flows
+from acesim.network import accelerated, compiled, coupling
 from acesim.network.flows import Flows
 from acesim.network.nesting import fill, fill_one
 from acesim.network.terms import Terms
@@ -58,9 +58,9 @@ def play(links, starts):
 def test_the_same_bits(world):
     """Uncompiled where numba is not installed: then it is the algorithm that is compared."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flows, "compiled", lambda *_: None)
+        patch.setattr(coupling, "compiled", lambda *_: None)
         expected = play(*world)
-        patch.setattr(flows, "compiled", lambda *_: compiled.walk)
+        patch.setattr(coupling, "compiled", lambda *_: compiled.walk)
         assert play(*world) == expected
 
 

@@ -82,7 +82,7 @@ def test_a_barrier_costs_one_solution_and_an_uncoupled_flow_one_event():
     for key in range(40):
         flows.start(key, 10.0 + key, (key % 2, 2), 0.0)
     flows.next_finish()
-    assert flows._groups == 2  # one for each full link; the wide one couples nobody
+    assert flows._coupling.groups == 2  # one for each full link; the wide one couples nobody
     days = Flows([Trace(1.0, np.array([1.0, 2.0]))])
     days.start(0, 1.5 * 86400 * 365, (0,), 0.0)
     assert days.next_finish() == 86400 * 365
@@ -95,7 +95,7 @@ def test_the_region_bounds_what_comes_over_it():
     for key in range(10):
         flows.start(key, 10.0, (key, 10, 11), 0.0)
     flows.next_finish()
-    assert flows._loads.binds[10:] == [True, False]
+    assert flows._coupling.loads.binds[10:] == [True, False]
 
 
 @pytest.mark.parametrize("capacities", [(1.0, 1.0), (1.0, 1.0, 1.0), (1.5, 1.0, 1.5)])

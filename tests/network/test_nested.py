@@ -48,9 +48,9 @@ def test_a_tree_is_filled_as_by_definition(data):
 
 
 def test_nesting():
-    assert heights([[1, 2, 3], [3, 2, 1]]) == {1: (0, 2), 2: (1, 3), 3: (2, -1)}
-    assert heights([[0, 9], [1, 9], [9]]) == {0: (0, 9), 9: (1, -1), 1: (0, 9)}
-    assert heights([[0, 9], [1, 9], [0, 8], [1, 8]]) is None
+    assert heights([(1, 2, 3), (3, 2, 1)]) == {1: (0, 2), 2: (1, 3), 3: (2, -1)}
+    assert heights([(0, 9), (1, 9), (9,)]) == {0: (0, 9), 9: (1, -1), 1: (0, 9)}
+    assert heights([(0, 9), (1, 9), (0, 8), (1, 8)]) is None
 
 
 def group_of(flows, key):
@@ -108,8 +108,8 @@ def test_a_group_lives_on_through_arrivals_and_departures():
         assert flows.advance(end_s) == [key]
         flows.start(10 + key, 500.0, (11 + key, 0), end_s)
     assert flows.next_finish() < math.inf
-    assert flows._groups == 1
-    assert flows._solutions == 11
+    assert flows._coupling.groups == 1
+    assert flows._coupling.solutions == 11
     assert list(group_of(flows, 19).keys) == list(range(10, 20))
 
 
@@ -145,10 +145,10 @@ def test_a_link_that_stops_binding_lets_its_flows_go():
     flows = Flows([constant(10.0), *(constant(4.0) for _ in range(3))])
     flows.start_many([0, 1, 2], [10.0, 40.0, 40.0], [(1, 0), (2, 0), (3, 0)], 0.0)
     flows.next_finish()
-    assert flows._loads.binds[0]
+    assert flows._coupling.loads.binds[0]
     flows.advance(3.0)
     assert flows.next_finish() == 10.5
-    assert not flows._loads.binds[0]
+    assert not flows._coupling.loads.binds[0]
     assert flows._flows[1].group is None
 
 
@@ -157,14 +157,14 @@ def test_links_of_all_kinds_are_recounted_when_routes_come():
     flows = Flows([constant(2.0), constant(2.0), constant(2.0), constant(5.0)])
     flows.start(0, 10.0, (0, 3), 0.0)
     flows.start(1, 10.0, (1, 3), 0.0)
-    assert flows._loads._kind(3) == "free"
+    assert flows._coupling.loads._kind(3) == "free"
     flows.start(2, 10.0, (2, 3), 0.0)
-    assert flows._loads._kind(3) == "shared"
-    assert sorted(flows._loads.members[3]) == [0, 1, 2]
+    assert flows._coupling.loads._kind(3) == "shared"
+    assert sorted(flows._coupling.loads.members[3]) == [0, 1, 2]
     assert flows.next_finish() == 6.0
     flows.start(3, 1.0, (0,), 0.0)
-    assert flows._loads._kind(0) == "shared"
+    assert flows._coupling.loads._kind(0) == "shared"
     assert flows.next_finish() == 1.0
     assert flows.advance(6.5) == [3, 1, 2, 0]
-    assert not any(flows._loads.members)
+    assert not any(flows._coupling.loads.members)
     assert flows.moved_bytes_per_link.tolist() == [11.0, 10.0, 10.0, 30.0]
