@@ -163,7 +163,7 @@ def rows(largest: int = 100_000) -> Iterator[tuple[str, str]]:
             built = tree(workers, 20.0)
             yield (f"flows: {workers} workers, no shared link binds", f"{_figure(built, 20_000, ['off'])}; "
                    f"rounds with a barrier {rounds(Flows(built.links), built, 1):,.0f} events/s")
-    for workers, events in ((80, 4000), (1000, 2000), (10_000, 600)):
+    for workers, events in ((80, 20_000), (1000, 2000), (10_000, 600)):
         for cloud_share, which in ((4.0, "regions bind"), (0.8, "regions and cloud bind")):
             if workers <= largest:
                 yield (f"flows: {workers} workers, {which}",

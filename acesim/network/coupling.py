@@ -55,8 +55,12 @@ class Coupling:
             self._dissolve(group, now_s)
         for flow in flows:
             self._loose.pop(flow.key, None)
-            flow.ticket = -1
-            self.loads.leave(flow)
+            self.leave_alone(flow)
+
+    def leave_alone(self, flow: Flow) -> None:
+        """Let a flow go that is in no group."""
+        flow.ticket = -1
+        self.loads.leave(flow)
 
     def clear(self) -> None:
         """Let all flows go, none of them coupled to others, as nobody else has come: all are alone."""
@@ -121,7 +125,9 @@ class Coupling:
     def _gather(self, now_s: float) -> None:
         """Let every loose flow run alone, join a group that is there, or form one."""
         loose, self._loose = self._loose, {}
-        binds, joining, apart = self.loads.binds, dict[int, list[Flow]](), list[Flow]()
+        binds = self.loads.binds
+        joining: dict[int, list[Flow]] = {}
+        apart: list[Flow] = []
         for key in sorted(loose) if len(loose) > 1 else loose:
             flow = loose[key]
             if flow.group is not None:

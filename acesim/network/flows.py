@@ -105,7 +105,8 @@ class Flows:
         self.tick(time_s)
         flow = self._flows[key]
         moved = flow.nbytes - self.remaining(key)
-        self._forget([flow], moved)
+        self._coupling.leave([flow], self.clock_s)
+        self._forget(flow, moved)
         return moved
 
     def advance(self, time_s: float) -> list[int]:
@@ -210,14 +211,17 @@ class Flows:
 
     def _complete(self, what: Flow | Group) -> Sequence[int]:
         """Let flows end, a flow that is alone or those of a group that are due; return their keys."""
-        flows = [self._flows[key] for key in what.done]
         if isinstance(what, Flow):
             self._balance(what, what.left - what.moved(self.clock_s))
-        else:
-            left = what.left(self.clock_s)
-            for flow in flows:
-                self._balance(flow, float(left[bisect_left(what.keys, flow.key)]))
-        self._forget(flows)  # at their bytes, so that roundings of the clock do not add up over millions of messages
+            self._coupling.leave_alone(what)
+            self._forget(what, what.nbytes)
+            return (what.key,)
+        flows, left = [self._flows[key] for key in what.done], what.left(self.clock_s)
+        for flow in flows:
+            self._balance(flow, float(left[bisect_left(what.keys, flow.key)]))
+        self._coupling.leave(flows, self.clock_s)
+        for flow in flows:
+            self._forget(flow, flow.nbytes)
         return what.done
 
     def _balance(self, flow: Flow, left: float) -> None:
@@ -227,21 +231,15 @@ class Flows:
             raise LedgerError(f"flow {flow.key}: moved {flow.nbytes - left!r} of {flow.nbytes!r} bytes when it ended "
                               f"at {self.clock_s!r} s; this is a fault of acesim")
 
-    def _forget(self, flows: Sequence[Flow], moved: float | None = None) -> None:
-        """Let flows go that have moved some bytes, or all of theirs: one, or some of one group."""
-        self._coupling.leave(flows, self.clock_s)
-        for flow in flows:
-            del self._flows[flow.key]
-            self._count(flow, flow.nbytes if moved is None else moved)
-
-    def _count(self, flow: Flow, moved: float) -> None:
+    def _forget(self, flow: Flow, moved: float) -> None:
+        """Count what a flow has moved that is gone: its bytes, so that roundings of the clock do not add up."""
+        del self._flows[flow.key]
         for link in flow.route:
             self._moved[link] += moved
 
     def _forget_all(self) -> None:
         """Let all flows go that are under way, none of them coupled to others."""
-        for flow in self._flows.values():
-            self._count(flow, flow.nbytes)
-        self._flows.clear()
         self._ends.clear()
         self._coupling.clear()
+        for flow in list(self._flows.values()):
+            self._forget(flow, flow.nbytes)

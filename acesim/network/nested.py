@@ -86,7 +86,7 @@ class Nested:
         self._counts = np.array([len(links) for links in by_height])
         rows = [table.row((link,)) for links in by_height for link in links]
         self._links = np.array([table.column(row) for row in rows])
-        self._means = [table.mean[row] for row in rows]
+        self._means = np.array([[table.mean[row] for row in rows]])
         self._constant, self._paced = all(map(table.constant, rows)), False
         self._limited = self._weighted = False
         self._all_figures = np.empty((6, 2 * len(flows)))  # with room for more; so have places
@@ -212,7 +212,7 @@ class Nested:
         """Move the group to a moment up to the next completion: what has been moved by then is no longer left."""
         if time_s > self._since_s:
             left, figures = self.left(time_s), self._figures
-            if time_s - self._since_s > 4 * self._table.step_s or self._constant:
+            if self._walked is None and (time_s - self._since_s > 4 * self._table.step_s or self._constant):
                 figures[PACE] = (figures[LEFT] - left) / (time_s - self._since_s)
             figures[LEFT] = left
             self._since_s = time_s
@@ -323,7 +323,7 @@ class Nested:
         """Return how many steps the first completion may take at the pace so far, at first that of mean capacities."""
         if not self._paced:
             self._paced = True
-            self._figures[PACE] = self._one_by_one([self._figures[PACE].tolist()], [self._means], None)[0]
+            self._figures[PACE] = self._filled(self._figures[PACE][None].copy(), self._means)[0]
         expected_s = float((self._figures[LEFT] / np.maximum(self._figures[PACE], SLOWEST)).min())
         return self._no_more(2 + MARGIN * expected_s / self._table.step_s)
 
@@ -351,12 +351,15 @@ class Nested:
 
     def _shares(self, step: int, steps: int) -> Bytes:
         """Return the rates in steps of the grid, [S, F]."""
-        table, figures, places = self._table, self._figures, self._places
-        caps = table.block(step, steps, places[0])
+        table, figures = self._table, self._figures
+        caps = table.block(step, steps, self._places[0])
         if self._limited:
             caps = np.minimum(caps * figures[SHARE], figures[MOST])
-        links, weights = table.block(step, steps, self._links), figures[WEIGHT] if self._weighted else None
-        one = links.shape[1] == 1
+        return self._filled(caps, table.block(step, steps, self._links))
+
+    def _filled(self, caps: Bytes, links: Bytes) -> Bytes:
+        """Return the rates [S, F] of flows that could take `caps`, over links of these capacities [S, links]."""
+        weights, places, one = self._figures[WEIGHT] if self._weighted else None, self._places, links.shape[1] == 1
         if caps.size <= (FEW if one else FEW_OF_MANY):
             return self._one_by_one(caps.tolist(), links.tolist(), None if weights is None else weights.tolist())
         capacities = [links] if one else np.split(links, self._counts.cumsum()[:-1], axis=1)
