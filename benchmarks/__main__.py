@@ -70,8 +70,9 @@ def with_avx2(part: str) -> Callable[[list[Row]], None]:
     """Return what measures a part once more with matrix products of AVX2: beside them all else weighs less."""
     def measure(rows: list[Row]) -> None:
         if os.environ.get("OPENBLAS_CORETYPE") != AVX2:
-            done = subprocess.run([sys.executable, "-m", "benchmarks", part], capture_output=True, text=True, check=True,
-                                  env={**os.environ, "BENCH_CORETYPE": AVX2})
+            command = [sys.executable, "-m", "benchmarks", part]
+            done = subprocess.run(command, env={**os.environ, "BENCH_CORETYPE": AVX2},
+                                  capture_output=True, text=True, check=True)
             for line in done.stdout.splitlines():
                 what, _, figure = line.partition(": ")
                 rows.append((f"{what}, products of AVX2", figure))
