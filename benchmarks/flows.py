@@ -1,7 +1,8 @@
 """`python -m benchmarks.flows`: what the flow engine does in a second, on trees of 80 to 100 000 workers.
 
 An event is an arrival or a departure.  The tree has two levels both ways: a worker's own link, its region's, the
-cloud's; workers' links fluctuate as acesim's generator makes them, four kinds of access in turn.
+cloud's; workers' links fluctuate as acesim's generator makes them, four kinds of access in turn.  Trees of 80 workers
+go on for 20 000 events: of fewer, those in which routes are met for the first time would be a good part.
 """
 
 from __future__ import annotations
