@@ -23,6 +23,8 @@ WORKERS = 64
 TARGET = 0.15
 """A generated figure should be within this share of the measured one, or within its bootstrap interval."""
 STARTS, BARRIERS = 100, 4000
+GENERATED = 2048
+"""Links that are generated at least, as many for each measured one: the slowest of 64 hang on few of them."""
 KINDS: Mapping[str, str] = {"LTE": "lte", "5G/LTE driving": "5g", "5G": "5g", "5G mmWave": "5g-mmwave", "3G": "3g",
                             "LEO satellite": "satellite", "WiFi (campus walk)": "wifi", "fixed": "fixed"}
 """How the index of measured traces calls what the simulator calls."""
@@ -74,12 +76,12 @@ def _median(values: NDArray[np.float64]) -> float:
     return float(np.median(known)) if len(known) else float("nan")
 
 
-def compare(traces: Sequence[Rates], model: RateModel, step_s: float, seed: int = 0, copies: int = 4,
+def compare(traces: Sequence[Rates], model: RateModel, step_s: float, seed: int = 0, copies: int | None = None,
             resamples: int = 100, period_s: float | None = None) -> list[Figure]:
     """Compare measured links with generated ones of the same lengths and ranks.
 
     traces      measured rates in bytes per second, each equally spaced by step_s
-    copies      generated links for each measured one
+    copies      generated links for each measured one; None: as many as GENERATED asks for
     resamples   of the bootstrap, over traces
     period_s    of the generated links; None: as long as the measured ones
     A figure that no trace is long enough for is left out.
@@ -89,6 +91,7 @@ def compare(traces: Sequence[Rates], model: RateModel, step_s: float, seed: int 
     drawn = [figures([traces[place] for place in rng.integers(len(traces), size=len(traces))], step_s, rng)
              for _ in range(resamples)]
     samples = None if period_s is None else round(period_s / step_s)
+    copies = copies or -(-GENERATED // len(traces))
     made = figures(alike(traces, model, copies, rng, samples), step_s, rng)
     bounds = {name: np.percentile([each[name] for each in drawn], [2.5, 97.5]).tolist() for name in measured}
     return [Figure(name, value, bounds[name][0], bounds[name][1], made[name]) for name, value in measured.items()
@@ -150,6 +153,9 @@ class Held(NamedTuple):
     """How one direction of a kind of access compares: measured links, figures, and how many of them are within target:
     over the usual period, as long as the measurements, and of halves that were not fitted (None: too few links).
 
+    halves_usual         of such halves over the usual period
+    apart                of the measured half that was fitted, itself held against the other: what a generator that
+                         knows one half can be expected to reach
     worst, worst_ratio   of the figures over the usual period, autocorrelations and shares apart: the one whose
                          generated value is farthest from the measured one, by ratio
     """
@@ -160,6 +166,8 @@ class Held(NamedTuple):
     usual: int
     as_long: int
     halves: int | None
+    halves_usual: int | None
+    apart: int | None
     worst: str
     worst_ratio: float
 
@@ -177,23 +185,33 @@ def page(folder: Path, seed: int = 0) -> tuple[list[Held], str]:
         summaries.append(held(" ".join(key), len(links[key]), over, found, parts.get(key)))
         tables.append(f"### {key[0]}, {key[1]}\n\n{model.fit}\n\n{_beside(found, over)}\n")
     head = ("| access | measured links | figures | within target, period 1024 s | as long as measured "
-            "| halves not fitted, as long | farthest, period 1024 s |\n|---|---|---|---|---|---|---|")
+            "| halves not fitted, as long | period 1024 s | measured halves, one against the other "
+            "| farthest, period 1024 s |\n|---|---|---|---|---|---|---|---|---|")
     return summaries, "\n".join([head, *map(_spelt, summaries), "", *tables])
 
 
 def held(access: str, links: int, over: Sequence[Figure], found: Sequence[Figure],
-         unfitted: Sequence[Figure] | None) -> Held:
-    """Count the figures that hold, and find the one that is farthest off."""
+         parts: Sequence[Sequence[Figure]] | None) -> Held:
+    """Count the figures that hold, and find the one that is farthest off.
+
+    parts   as `halves` gives them, None where there are too few links
+    """
     ratios = {each.name: each.generated / each.measured for each in over
               if not each.name.startswith(("acf", "near")) and min(each.measured, each.generated) > 0}
     worst = max(ratios, key=lambda name: abs(np.log(ratios[name])))
-    counts = [None if each is None else sum(figure.holds for figure in each) for each in (over, found, unfitted)]
-    return Held(access, links, len(found), counts[0] or 0, counts[1] or 0, counts[2], worst, float(ratios[worst]))
+    unfitted, unfitted_usual, apart = map(_holding, parts) if parts else (None, None, None)
+    return Held(access, links, len(found), _holding(over), _holding(found), unfitted, unfitted_usual, apart, worst,
+                float(ratios[worst]))
+
+
+def _holding(compared: Sequence[Figure]) -> int:
+    return sum(each.holds for each in compared)
 
 
 def _spelt(row: Held) -> str:
-    halves_ = "too few links" if row.halves is None else str(row.halves)
-    return (f"| {row.access} | {row.links} | {row.figures} | {row.usual} | {row.as_long} | {halves_} "
+    parts = " | ".join("too few links" if each is None else str(each)
+                       for each in (row.halves, row.halves_usual, row.apart))
+    return (f"| {row.access} | {row.links} | {row.figures} | {row.usual} | {row.as_long} | {parts} "
             f"| {row.worst}: x {row.worst_ratio:.2f} |")
 
 
@@ -210,14 +228,20 @@ def fitted() -> dict[tuple[str, str], RateModel]:
 FEWEST_LINKS = 8
 
 
-def halves(links: Mapping[tuple[str, str], Sequence[Rates]], seed: int) -> dict[tuple[str, str], list[Figure]]:
-    """Fit a random half of the links of each kind and compare with the other half."""
+def halves(links: Mapping[tuple[str, str], Sequence[Rates]],
+           seed: int) -> dict[tuple[str, str], tuple[list[Figure], list[Figure], list[Figure]]]:
+    """Fit a random half of the links of each kind, and compare with the other half: what is generated, as long as
+    measured and over the usual period, and the fitted half itself."""
     found = {}
     for key, rates in links.items():
         if key in SETTINGS and len(rates) >= FEWEST_LINKS:
             order = np.random.Generator(np.random.Philox(seed)).permutation(len(rates))
-            model = fit_models({key: [rates[place] for place in order[::2]]})[key]
-            found[key] = compare([rates[place] for place in order[1::2]], model, model.sample_s, seed)
+            fitted_, other = ([rates[place] for place in order[first::2]] for first in (0, 1))
+            model = fit_models({key: fitted_})[key]
+            unfitted, usual = (compare(other, model, model.sample_s, seed, period_s=period_s)
+                               for period_s in (None, USUAL_PERIOD_S))
+            half = figures(fitted_, model.sample_s, np.random.Generator(np.random.Philox(seed)))
+            found[key] = unfitted, usual, [each._replace(generated=half[each.name]) for each in unfitted]
     return found
 
 

@@ -38,7 +38,7 @@ _NORMAL.flags.writeable = False
 
 
 def fit_shape(rates: Rates, sample_s: float, threshold: float = 0.005, beat_s: float = 0.0, correction: float = 0.5,
-              widest: float = WIDEST, seed: int = 0) -> Shape:
+              widest: float = WIDEST, lower_percent: float = 0.0, seed: int = 0) -> Shape:
     """Return the shape of one measured link.
 
     rates        bytes per second, equally spaced by sample_s
@@ -46,12 +46,15 @@ def fit_shape(rates: Rates, sample_s: float, threshold: float = 0.005, beat_s: f
     beat_s       a period to look for; 0 for none
     correction   how far the fit is moved by what surrogates of the same length still lack, in [0, 1]
     widest       spread of the logarithm of outages and gaps at most: short traces cannot tell how long outages get
+    lower_percent   how far below OUTAGE_PERCENT the quantiles of what is left in outages are taken.  Between a quantile
+                 of 0 and the next one rates rise at once, so that next to nothing comes too seldom; half a step lower,
+                 it has its share on average
     """
     relative = rates / rates.mean()
     out = relative < threshold
     quantiles = tuple(np.percentile(relative[~out], PERCENT, method="hazen").tolist())
-    shape = Shape(float(rates.mean()), quantiles, 0.0, 1.0, 1.0, 1.0, 0.0, _outages(relative, out, sample_s, widest),
-                  len(rates) * sample_s)
+    shape = Shape(float(rates.mean()), quantiles, 0.0, 1.0, 1.0, 1.0, 0.0,
+                  _outages(relative, out, sample_s, widest, lower_percent), len(rates) * sample_s)
     lags = np.unique(np.round(np.geomspace(1, max(min(LONGEST_LAG, len(rates) // 2), 1), 30)).astype(int))
     if len(rates) < 60 or np.ptp(relative[~out]) < 1e-6:
         return shape  # too short for time scales: each sample for itself
@@ -140,15 +143,15 @@ def _carried(shape: Shape) -> Callable[[NDArray[np.float64]], NDArray[np.float64
     return carry
 
 
-def _outages(relative: Rates, out: NDArray[np.bool_], sample_s: float, widest: float) -> Outages:
+def _outages(relative: Rates, out: NDArray[np.bool_], sample_s: float, widest: float, lower_percent: float) -> Outages:
     """Return the on/off process of a link."""
     if not out.any():
         return Outages(0.0, sample_s, 0.0, 0.0, (0.0,) * len(OUTAGE_PERCENT))
     edges = np.concatenate([[0], np.flatnonzero(np.diff(out.astype(int))) + 1, [len(out)]])
     lengths, kinds = np.diff(edges), out[edges[:-1]]
     off_ln, gap_ln = (min(_spread(runs), widest) for runs in (lengths[kinds], lengths[~kinds]))
-    return Outages(float(out.mean()), float(lengths[kinds].mean() * sample_s), off_ln, gap_ln,
-                   tuple(np.percentile(relative[out], OUTAGE_PERCENT).tolist()))
+    left = np.percentile(relative[out], np.maximum(np.array(OUTAGE_PERCENT) - lower_percent, 0.0))
+    return Outages(float(out.mean()), float(lengths[kinds].mean() * sample_s), off_ln, gap_ln, tuple(left.tolist()))
 
 
 def _spread(lengths: NDArray[np.int64]) -> float:
@@ -182,6 +185,7 @@ class Settings(NamedTuple):
     beat_s: float = 0.0
     correction: float = 0.5
     widest: float = WIDEST
+    lower_percent: float = 0.0
     most: int = 10_000
 
 
@@ -189,7 +193,7 @@ SETTINGS: Mapping[tuple[str, str], Settings] = MappingProxyType({
     ("3g", "down"): Settings("3G (HSPA, EV-DO)"), ("3g", "up"): Settings("3G (UMTS, EV-DO)"),
     ("lte", "down"): Settings("LTE", correction=1.0),
     ("5g", "down"): Settings("5G sub-6 GHz mixed with LTE", threshold=0.02, correction=1.0),
-    ("5g-mmwave", "down"): Settings("5G mmWave", threshold=0.02, correction=0.0),
+    ("5g-mmwave", "down"): Settings("5G mmWave", threshold=0.05, correction=0.0, lower_percent=10.0),
     ("satellite", "down"): Settings("Starlink in motion", correction=1.0),
     ("satellite", "up"): Settings("Starlink in motion", beat_s=5.0, correction=1.0),
     ("wifi", "down"): Settings("Wi-Fi, walking on a campus", widest=1.2),
@@ -209,7 +213,7 @@ def _fit_model(links: Sequence[Rates], settings: Settings) -> RateModel:
     hours = settings.sample_s * sum(map(len, links)) / 3600
     fit = f"{settings.source}: {kept} of {len(links)} links, {hours:.2g} h"
     shapes = tuple(fit_shape(rates, settings.sample_s, settings.threshold, settings.beat_s, settings.correction,
-                             settings.widest, place) for place, rates in enumerate(chosen))
+                             settings.widest, settings.lower_percent, place) for place, rates in enumerate(chosen))
     return RateModel(fit, settings.sample_s, settings.beat_s, shapes)
 
 
