@@ -118,7 +118,12 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _tick(value: float, _: object) -> str:
-    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+    """Spell a place on an axis: three figures, all of a large number's.
+
+    >>> [_tick(value, None) for value in (0.05, 8.5, 118.0, 2500.0)]
+    ['0.05', '8.5', '118', '2,500']
+    """
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _columns(entries: int) -> int:
@@ -320,7 +325,7 @@ def bandwidth(table: pd.DataFrame, keys: Sequence[str]) -> Figure:
                 panel.set_ylabel(title)
             if row == 0 and kind is not None:
                 panel.set_title(f"{short_key(keys[1])} {spelt(kind)}", fontsize=8)
-    figure.supxlabel(keys[0], fontsize=9)
+    figure.supxlabel(short_key(keys[0]), fontsize=9)  # of keys that change together the first may stand for many
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center",
                   ncols=_columns(len(labels)), handlelength=3.2)
     return figure
@@ -329,7 +334,9 @@ def bandwidth(table: pd.DataFrame, keys: Sequence[str]) -> Figure:
 def _sweep_lines(panel: Axes, table: pd.DataFrame, key: str, name: str, scale: float, labels: Sequence[str]) -> None:
     for place, label in enumerate(labels):
         line = table[table["label"] == label]
-        x, y = line[key].to_numpy(), line[name].to_numpy(float) * scale
+        # values of several keys go below each other
+        x = [each.replace(" / ", "/\n") if isinstance(each, str) else each for each in line[key]]
+        y = line[name].to_numpy(float) * scale
         panel.plot(x, y, marker=MARKERS[place % len(MARKERS)], ms=3.5, lw=1.2, label=label, **_look(place))
         if f"{name}_low" in line and len(labels) <= FEW:  # the bands of a crowd would hide its lines
             low, high = (line[f"{name}_{end}"].to_numpy(float) * scale for end in ("low", "high"))
