@@ -64,9 +64,17 @@ def _latex(block: Block) -> str:
 
 
 _HTML = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
+<style>
+.acesim { border-collapse: collapse; margin: 0 0 1.2em; white-space: nowrap }
+.acesim caption { font-weight: bold; text-align: left }
+.acesim th, .acesim td { padding: 0 0 0 1.2em; text-align: right }
+.acesim thead { border-bottom: 1px solid }
+.acesim :first-child:is(th, td), .acesim.prose :is(th, td) { padding-right: 1.2em; padding-left: 0; text-align: left }
+.acesim.prose { white-space: normal }
+</style>
 {% macro line(tag, cells) %}<tr>{% for cell in cells %}<{{ tag }}>{{ cell }}</{{ tag }}>{% endfor %}</tr>{% endmacro %}
 {% for block in page.blocks %}
-<table>
+<table class="acesim{{ " prose" if block.prose }}">
 <caption>{{ block.title }}</caption>
 <thead>{{ line("th", block.header) }}</thead>
 <tbody>
@@ -82,7 +90,7 @@ _HTML = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 
 
 def to_html(page: Page) -> str:
-    """Return the page as HTML tables, without a document around them."""
+    """Return the page as HTML tables and their style, without a document around them."""
     return _HTML.render(page=page).rstrip()
 
 
