@@ -119,7 +119,7 @@ def test_compare_in_every_format(call, results):
     assert call("compare", results, "--format", "csv").stdout.startswith("label,policy,seeds,top1_percent,")
     assert "| policy |" in call("compare", results, "--format", "markdown").stdout
     assert r"\toprule" in call("compare", results, "--format", "latex").stdout
-    assert "<table>" in call("compare", results, "--format", "html").stdout
+    assert '<table class="acesim">' in call("compare", results, "--format", "html").stdout
     assert "At equal time" in call("compare", results, "--view", "time").stdout
     assert "12 runs found" in call("compare", results, "--verbose").stderr
     assert "against top-k" in call("compare", results, "--baseline", "top-k").stdout
