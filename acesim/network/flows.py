@@ -153,7 +153,7 @@ class Flows:
 
     @property
     def binding(self) -> set[int]:
-        """The links that their present transfers could fill, so that these depend on each other."""
+        """The links that their present transfers could fill, or lately could: by these they are solved together."""
         self._coupling.settle(self.clock_s)
         return {link for link, binds in enumerate(self._coupling.loads.binds) if binds}
 

@@ -19,6 +19,9 @@ NEARLY = 1e-12
 SCALE = 2.0**40
 """Sums are of whole numbers of 2^-40 bytes/s, rounded up: exact, so that no order of arrivals matters."""
 ENDLESS = 1 << 1200
+LINGERING = 0.5
+"""A link that has bound goes on while its flows want this share of its mean: it would soon bind again, and to form
+groups anew costs more than to solve for a link that does not matter.  Rates are the same either way."""
 SATURATED = 1.25
 """A link whose flows want this many times its mean is left without a profile."""
 
@@ -65,7 +68,7 @@ class Loads:
     table     of the routes
     flows     all that are under way, by key
     members   for each link the flows on it, by key; none are kept for links that nothing can fill
-    binds     for each link: could its flows fill it?  As decided last
+    binds     for each link: could its flows fill it, or could they lately?  As decided last
     touched   links to be decided anew
 
     Four questions, each asked only when those before it leave doubt: Are there two flows?  Is the sum of their
@@ -151,7 +154,7 @@ class Loads:
         touched, self.touched = self.touched, {}
         changed = []
         for link in touched:
-            could = self._could_bind(link)
+            could = self._could_bind(link) or self._lingers(link)
             if could != self.binds[link]:
                 self.binds[link] = could
                 changed.append(link)
@@ -234,6 +237,10 @@ class Loads:
                 self._profiles.pop(link, None)  # not at once: around the mean it would be drawn anew again and again
             return True  # on average, so at some moment; in doubt where a limit cuts off peaks
         return self._peaks(link)
+
+    def _lingers(self, link: int) -> bool:
+        return (self.binds[link] and len(self.members[link]) > 1
+                and self._means[link] > LINGERING * self._mean_room[link])
 
     def _peaks(self, link: int) -> bool:
         """Say whether the sum of what all flows could take exceeds a link at any step of the period."""
