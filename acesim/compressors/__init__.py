@@ -12,6 +12,7 @@ from acesim.compressors.lattice import Lattice
 from acesim.compressors.layered import LayerTopK, SampledTopK
 from acesim.compressors.menu import DEFAULT_MENU
 from acesim.compressors.momentum import Clipped, MomentumCorrection, Scaled, SparsificationAwareMomentum
+from acesim.compressors.predictive import Predictive
 from acesim.compressors.qsgd import QSGD
 from acesim.compressors.shrunk import Shrunk
 from acesim.compressors.silent import Silent
@@ -24,5 +25,5 @@ from acesim.seam import Budget
 
 __all__ = ["DEFAULT_MENU", "QSGD", "Budget", "CachedFeedback", "Changes", "Clipped", "CompressorBase", "Costs",
            "CountSketch", "Dense", "ErrorFeedback", "Fused", "Grouped", "Lattice", "LayerTopK", "MomentumCorrection",
-           "SampledTopK", "Scaled", "Shrunk", "Silent", "SparsificationAwareMomentum", "Split", "Threshold", "TopK",
-           "Uniform", "buckets", "layer_fusion", "solve_exact", "solve_greedy", "solve_uniform"]
+           "Predictive", "SampledTopK", "Scaled", "Shrunk", "Silent", "SparsificationAwareMomentum", "Split",
+           "Threshold", "TopK", "Uniform", "buckets", "layer_fusion", "solve_exact", "solve_greedy", "solve_uniform"]

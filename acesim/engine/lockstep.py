@@ -118,7 +118,8 @@ class Lockstep:
             worker, model, row = workers[place], models[place], numbers[place]
             first, count = worker.steps, counts[row]
             start(Job(row, model, first, count, worker.begun["local"], guide))
-            worker.model, worker.version, worker.steps = model, version, first + count
+            self._world.hand(worker, model)
+            worker.version, worker.steps = version, first + count
 
     def _work_s(self, rows: Rows, work: Work) -> Seconds:
         """Return the simulated time of declared work on one nominal model [n]."""

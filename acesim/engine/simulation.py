@@ -26,7 +26,7 @@ from acesim.engine.post import Post
 from acesim.engine.prints import TrainingPrint
 from acesim.engine.recorder import Recorder
 from acesim.engine.setup import Outcome, Setup, Sink
-from acesim.engine.state import Progress, Server, needed, planned
+from acesim.engine.state import Known, Progress, Server, Worker, known, needed, planned
 from acesim.engine.variants import Variants
 from acesim.engine.workers import Workers
 from acesim.engine.world import World
@@ -184,48 +184,50 @@ class Simulation:
         """Play the whole round of a plan now; the cloud steps when its last answer is decoded."""
         cloud = self.world.cloud
         encode_s = self.post.work_s(cloud.row, self.policy.downlink.work("encode"))
-        places: dict[tuple[int, int | None], int] = {}
+        places: dict[tuple[Known, int | None], int] = {}
         down, which, one_model = list[Download](), list[int](), plan.variants is None
         for row in plan.participants.tolist():
-            held, variant = self.world.workers[row].model, None if one_model else self.variants.of(row, plan)
-            place = places.get((id(held), variant))
+            worker, variant = self.world.workers[row], None if one_model else self.variants.of(row, plan)
+            place = places.get((known(worker), variant))
             if place is None:
-                place = places[id(held), variant] = len(down)
-                payload, result = self._encode_down(cloud, held, plan, variant)
+                place = places[known(worker), variant] = len(down)
+                payload, result = self._encode_down(cloud, worker, plan, variant)
                 down.append(Download(payload, result, cloud.occupy(self.agenda.now_s, encode_s)))
             which.append(place)
         end_s, answers = self.lockstep.play(plan, self.agenda.now_s, down, which, self.world.guide)
         self.agenda.at(end_s, "step", answers)
 
     def _ask(self, server: Server, children: list[int], plan: Plan,
-             relayed: tuple[Vector, Message] | None = None) -> None:
+             relayed: tuple[Known, Message] | None = None) -> None:
         """Send each child the difference between the model and what it is known to hold; wait for the quorum.
 
-        relayed   (model, message): who holds that model is sent what has just come, as it came: to decode a lossy
-                  difference and encode it again would lose twice
+        relayed   (what is known, message): who is known to hold that is sent what has just come, as it came: to
+                  decode a lossy difference and encode it again would lose twice
         """
         server.awaited = (server.under_way if plan.late == "apply" else set()) | set(children)
         server.plan, server.under_way = plan, server.under_way | set(children)
         server.need = needed(plan.quorum, len(server.awaited))
-        encoded: dict[tuple[int, int | None], tuple[Payload, Vector]] = {}
+        encoded: dict[tuple[Known, int | None], tuple[Payload, Vector]] = {}
         if relayed is not None:
-            encoded[id(relayed[0]), self.variants.of(server.row, plan)] = relayed[1].payload, relayed[1].received
+            encoded[relayed[0], self.variants.of(server.row, plan)] = relayed[1].payload, relayed[1].received
         for child in children:
-            held, variant = self.world.held(child), self.variants.of(child, plan)
-            if (id(held), variant) not in encoded:
-                encoded[id(held), variant] = self._encode_down(server, held, plan, variant)
+            owner, variant = self.world.owner(child), self.variants.of(child, plan)
+            held = known(owner)
+            if (held, variant) not in encoded:
+                encoded[held, variant] = self._encode_down(server, owner, plan, variant)
                 server.occupy(self.agenda.now_s, self.post.work_s(server.row, self.policy.downlink.work("encode")))
-            self._send_down(server, child, *encoded[id(held), variant], plan)
+            self._send_down(server, child, *encoded[held, variant], plan)
         if len(server.inbox) >= server.need:  # answers that came while the last round was being closed
             self._close_round(server)
         elif self.setup.timeout_s is not None and children:
             self.agenda.at(self.agenda.now_s + self.setup.timeout_s, "timeout", server.row, server.round)
 
-    def _encode_down(self, server: Server, held: Vector, plan: Plan, variant: int | None) -> tuple[Payload, Vector]:
-        """Return the payload for a child that holds `held` and follows a variant, and what it will hold then."""
-        downlink, model = self.policy.downlink, server.followed(variant)
-        payload, self.down_state = downlink.encode(model - held, plan.down_level, server.rng, self.down_state)
-        return payload, model if downlink.lossless else held + downlink.decode(payload.body, held.size)
+    def _encode_down(self, server: Server, child: Worker | Server, plan: Plan,
+                     variant: int | None) -> tuple[Payload, Vector]:
+        """Return the payload for a child that follows a variant, and what it will hold then."""
+        downlink, model, base = self.policy.downlink, server.followed(variant), self.world.expected(child)
+        payload, self.down_state = downlink.encode(model - base, plan.down_level, server.rng, self.down_state)
+        return payload, model if downlink.lossless else base + downlink.decode(payload.body, base.size)
 
     def _send_down(self, server: Server, child: int, payload: Payload, result: Vector, plan: Plan) -> None:
         message = self.post.addressed(server.row, child, payload, self.policy.downlink, server.version)
@@ -321,7 +323,8 @@ class Simulation:
         if self.world.is_worker(receiver):
             worker = self.world.workers[receiver]
             self.post.learn(message, now_s)
-            worker.model, worker.version = message.received, message.version
+            self.world.hand(worker, message.received)
+            worker.version = message.version
             worker.ticket = self._then(now_s + work_s, "compute", receiver) or worker.ticket
             return
         done_s = self.world.servers[receiver].occupy(now_s, work_s)
@@ -339,7 +342,8 @@ class Simulation:
     def _pass_on(self, message: Message) -> None:
         """Let a region hand the new model to the participants that wait for it."""
         region, workers = self.world.servers[message.receiver], self.world.workers
-        held, region.model, region.version = region.model, message.received, message.version
+        held, region.version = known(region), message.version
+        self.world.hand(region, message.received)
         region.models = message.models
         waiting = [row for row in region.children if workers[row].phase == "receiving" and row not in region.under_way]
         if waiting:

@@ -15,6 +15,7 @@ from acesim.scenario.errors import PolicyError
 from acesim.seam import Generator, Plan, TreePolicy, Vector
 
 MEMORY = 0.7  # weight of the past in measured bandwidths and times
+Known = tuple[int, int]
 PHASES = ("idle", "receiving", "computing", "sending", "waiting")  # waiting: its answer lies in an inbox
 
 
@@ -23,7 +24,8 @@ class Worker:
     """One row of the fleet that trains.
 
     policy    whose parts give its states when they are first asked for: many workers may never be
-    model     what it holds, which is what its server knows it to hold
+    model     what it holds, which is what its server knows it to hold; before: what it held until then, where the
+              downlink predicts
     rng       its encoder's random stream
     local, encoder   states of local training and of its encoder
     steps     local steps done: its place in its data and in its compute stream
@@ -48,6 +50,7 @@ class Worker:
     ticket: int = -1
     message: int = -1
     states: dict[str, Any] = field(default_factory=dict)
+    before: Vector | None = None
 
     @property
     def local(self) -> Any:
@@ -87,6 +90,7 @@ class Server:
     """A region server or the cloud.
 
     model        a region's: what it holds and the cloud knows it to hold; the cloud's: the model
+    before       a region's: what it held until then, where the downlink predicts
     children     fleet rows that talk to it
     under_way    children that were sent a model and have not answered yet
     inbox        messages whose content is decoded, waiting for the quorum
@@ -113,6 +117,7 @@ class Server:
     plan: Plan | None = None
     memories: dict[int, Any] = field(default_factory=dict)
     models: Mapping[int, Vector] = field(default_factory=dict)
+    before: Vector | None = None
 
     def followed(self, variant: int | None) -> Vector:
         """Return a variant of the model; the model itself where there is none of that number."""
@@ -163,6 +168,11 @@ def planned(asked: Worker | Server) -> Plan:
     if asked.plan is None:
         raise PolicyError("nobody has asked this worker or server for anything yet")
     return asked.plan
+
+
+def known(owner: Worker | Server) -> Known:
+    """Return what tells apart who holds what: which model, and which one before."""
+    return id(owner.model), id(owner.before)
 
 
 def average(past: float, new: float) -> float:

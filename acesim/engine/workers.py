@@ -89,7 +89,8 @@ class Workers:
     def _keep(self, row: int, result: Result) -> None:
         """Let a worker that goes alone take its own result for its model."""
         worker, cloud = self._world.workers[row], self._world.cloud
-        worker.model, worker.phase = worker.model - result.update, "idle"
+        self._world.hand(worker, worker.model - result.update)
+        worker.phase = "idle"
         self._print.add_alone(row, result)
         cloud.under_way.discard(row)
         if not cloud.under_way:

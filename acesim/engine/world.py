@@ -11,7 +11,7 @@ from acesim.engine.cohort import Result
 from acesim.engine.setup import Setup
 from acesim.engine.state import Measured, Server, Worker, sketched
 from acesim.scenario.streams import stream
-from acesim.seam import Guide, Vector, View
+from acesim.seam import Guide, Predicting, Vector, View
 
 
 class World:
@@ -28,6 +28,8 @@ class World:
         self.tier, self.examples = np.array(setup.info.tier), np.array(setup.info.examples)
         self.measured = Measured.of(self.workers_count, self.regions_count)
         model = setup.task.initial(setup.seed)
+        downlink = self.policy.downlink  # asked once: protocols answer slowly
+        self.predicting = downlink if isinstance(downlink, Predicting) else None
         self.workers = [Worker(self.policy, model, stream(setup.seed, "compressor", row))
                         for row in range(self.workers_count)]
         regions = [self._region(region, model) for region in range(self.regions_count)] if self.in_regions else []
@@ -76,9 +78,15 @@ class World:
             return topology.down_from_region[receiver], float(topology.down_from_region_latency_s[receiver])
         return topology.down_route[receiver], float(topology.down_latency_s[receiver])
 
-    def held(self, row: int) -> Vector:
-        """Return the model that a child is known to hold."""
-        return self.owner(row).model
+    def hand(self, owner: Worker | Server, model: Vector) -> None:
+        """Let a worker or region hold a model."""
+        if self.predicting is not None:
+            owner.before = owner.model
+        owner.model = model
+
+    def expected(self, owner: Worker | Server) -> Vector:
+        """Return what a worker or region is known to expect: the model that it holds, unless the downlink predicts."""
+        return owner.model if self.predicting is None else self.predicting.predict(owner.model, owner.before)
 
     def owner(self, row: int) -> Worker | Server:
         """Return the state of a fleet row."""

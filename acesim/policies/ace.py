@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from acesim.aggregators import Outer, Personal, Replay
-from acesim.compressors import CachedFeedback, Dense, ErrorFeedback, Grouped, Lattice, Uniform
+from acesim.compressors import CachedFeedback, Dense, ErrorFeedback, Grouped, Lattice, Predictive, Uniform
 from acesim.learning.ahead import LastStep, LookAhead
 from acesim.learning.local import GradientStep
 from acesim.scenario.errors import PolicyError
@@ -24,18 +24,20 @@ AHEAD = ("server", "last-step")
 
 
 def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 10.0, beta: float = 1.0, c: float | None = None,
-             deadline_s: float | None = None, pace: float | None = None, careful: float | None = None,
-             alpha: float = 0.5, attention: bool = True, curvature: bool = False, top_p: float = 0.0,
-             knapsack: bool = True, operator: str = "nearest", coding: str = "levels", offset: float = 0.4,
+             region_c: float | None = None, deadline_s: float | None = None, pace: float | None = None,
+             careful: float | None = None, alpha: float = 0.5, attention: bool = True, curvature: bool = False,
+             top_p: float = 0.0, knapsack: bool = True, operator: str = "nearest", coding: str = "levels",
+             offset: float = 0.4,
              error_feedback: bool = True, gamma: float = 1.0, cache: float = 0.0, rest_every: int = 1,
              rest_share: float = 0.5, clusters: int = 4, recluster_every: int = 50, sketch: int = 0,
              latency_power: float = 0.0, turns: int = 1, h_min: int = 1, h_max: int = 1, ahead: str = "server",
-             down: str = "dense", down_c: float = 16.0, warm_up: int = 2, tree: str = "regions",
+             down: str = "dense", down_c: float = 16.0, down_rho: float = 0.0, warm_up: int = 2, tree: str = "regions",
              personal: str | Sequence[str] = ()) -> TreePolicy:
     """ACE-Sync: learned importance, budgets from measured bandwidth, a knapsack of groups x levels, residuals, regions.
 
     c_min, c_max, beta   of c_k(t) = c_min + (c_max - c_min) exp(-beta B_k / B_ref)  [5]
     c                    one compression factor for all, whatever their links; null: [5]
+    region_c             compression factor of what regions send up, who are few; null: as their workers
     deadline_s           a round's transfer may take no longer
     pace                 share of a round's slowest computation that messages may add to it: who is slower sends more
                          coarsely (c_max at most), then all receive so, then h grows to h_max; null: no matter
@@ -67,6 +69,7 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 10.0, beta: flo
                          along the "last-step" that the model took (needs no dense downlink, knows no drift)
     down                 the model's way down: "dense" fp32, "8-bit", "4-bit" or "2-bit" differences, or a "lattice"
     down_c               compression factor of a lattice on the way down
+    down_rho             share of the model's last step that workers expect again, and are told the rest of; 0: none
     warm_up              first rounds in full precision: the paper's gradient snapshots
     tree                 "regions" (edge - region - cloud) or "star" (ablation)
     personal             groups whose entries are aggregated inside a cluster and not globally, and scored on each
@@ -83,11 +86,11 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 10.0, beta: flo
         _demand(turns == 1, f"personal = {personal!r}, turns = {turns}", "needs every cluster in every round")
         _demand(h_max == 1 or ahead == "last-step", f"personal = {personal!r}, h_max = {h_max}, ahead = {ahead!r}",
                 "workers cannot know the optimizer of their cluster's entries; take ahead = 'last-step'")
+    _demand(region_c is None or region_c >= 1, f"region_c = {region_c}", "must be at least 1, or null for c")
     schedule = AceSchedule(
         Budgets(4 * info.nominal_size, c_min, c_max, beta, c, deadline_s), Attention(info.groups, alpha=alpha),
-        attention,
-        top_p, warm_up, clustering, Intervals(h_min, h_max), latency_power, curvature, rest_every, rest_share, careful,
-        down_c if down == "lattice" else None, Turns(turns),
+        attention, top_p, warm_up, clustering, Intervals(h_min, h_max), latency_power, curvature, rest_every,
+        rest_share, region_c, careful, down_c if down == "lattice" else None, Turns(turns),
         None if pace is None else Pace(pace), bool(chosen))
     if coding == "lattice":
         _demand(cache == 0 and knapsack and top_p == 0, "coding = 'lattice'",
@@ -109,7 +112,7 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 10.0, beta: flo
         server = Personal(server, chosen, info.size, _variants(info, clusters))
     uplink = _corrected(inner, error_feedback, gamma, cache)
     remarks = ("this model has no group that personal asks for: nothing is",) if personal and not chosen else ()
-    return TreePolicy(local, uplink, server, _down(info, down, sizes), schedule, tree, remarks)
+    return TreePolicy(local, uplink, server, _down(info, down, sizes, down_rho), schedule, tree, remarks)
 
 
 def _variants(info: ModelInfo, clusters: int) -> int:
@@ -173,13 +176,14 @@ def _local(h_min: int, h_max: int, ahead: str, paced: bool) -> LocalTraining:
     return LastStep()
 
 
-def _down(info: ModelInfo, down: str, sizes: tuple[int, ...]) -> Compressor:
+def _down(info: ModelInfo, down: str, sizes: tuple[int, ...], rho: float) -> Compressor:
     _demand(down in DOWNLINKS, f"down = {down!r}", f"must be one of {', '.join(DOWNLINKS)}")
+    _demand(down != "dense" or not rho, f"down_rho = {rho}", "needs a lossy down: a dense one sends the model itself")
     if down == "dense":
         return Dense()
-    if down == "lattice":
-        return Lattice(sizes, info.nominal_size, info.nominal_block)
-    return Uniform(int(down[0]), sizes, info.nominal_block)
+    inner = Lattice(sizes, info.nominal_size, info.nominal_block) if down == "lattice" else \
+        Uniform(int(down[0]), sizes, info.nominal_block)
+    return Predictive(inner, rho) if rho else inner
 
 
 def preset(what: str, **changed: Any) -> Callable[..., TreePolicy]:

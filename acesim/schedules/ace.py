@@ -7,7 +7,7 @@ and writes the plan.  Source: arXiv 2512.18127; each round is scheduled by what 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +53,7 @@ class AceSchedule:
     curvature       divide a group's importance by the root of the server's mean v: by what the update will be divided
                     by
     rest_every      r: the `rest_share` of groups least important are sent every r-th round only; 1: all in every round
+    region_factor   compression factor of what regions send up; None: as `budgets` has it
     careful         quantile of the last bandwidths that a deadline is reckoned with; None: their mean
     down_factor     compression factor of the downlink, for a downlink that takes budgets; None: its own level
     turns           cohorts that take turns, see `turns`
@@ -71,6 +72,7 @@ class AceSchedule:
     curvature: bool = False
     rest_every: int = 1
     rest_share: float = 0.5
+    region_factor: float | None = None
     careful: float | None = None
     down_factor: float | None = None
     turns: Turns = field(default_factory=Turns)
@@ -175,13 +177,14 @@ class AceSchedule:
         """Return the nominal bytes of every worker and of every region."""
         bandwidth, whole = view.bandwidth_bytes_per_s, view.round < self.warm_up
         reference = edge_median(bandwidth, view.tier)
+        regions = self.budgets if self.region_factor is None else replace(self.budgets, factor=self.region_factor)
         expected = None
         if self.clusters is not None:
             bandwidth = self.clusters.shared(bandwidth, labels)
         if self.careful is not None and state.history:
             expected = np.minimum(bandwidth, np.quantile(np.stack(state.history), self.careful, axis=0))
         return (self.budgets.nbytes(bandwidth, reference, whole, expected),
-                self.budgets.nbytes(view.region_bandwidth_bytes_per_s, reference, whole))
+                regions.nbytes(view.region_bandwidth_bytes_per_s, reference, whole))
 
     def _dealt(self, view: View, budgets: list[float], cohorts: Cohorts | None) -> Cohorts | None:
         """Deal the workers to cohorts once the warm-up has measured them; until then all take part."""

@@ -18,6 +18,7 @@ from acesim.seam.parts import (
     GradientFunction,
     Guided,
     LocalTraining,
+    Predicting,
     Remembering,
     Varying,
     Walking,
@@ -41,6 +42,6 @@ from acesim.seam.values import (
 )
 
 __all__ = ["KINDS", "TREES", "Aggregator", "Budget", "Chunk", "Compressor", "Foreseeing", "Generator",
-           "GradientFunction", "Group", "Guide", "Guided", "LocalTraining", "ModelInfo", "Payload", "Plan", "Rated",
-           "Recipe", "Remembering", "Schedule", "Shapes", "Speed", "TreePolicy", "Update", "Variant", "Varying",
-           "Vector", "View", "Walking", "Wire", "Work", "size_of"]
+           "GradientFunction", "Group", "Guide", "Guided", "LocalTraining", "ModelInfo", "Payload", "Plan",
+           "Predicting", "Rated", "Recipe", "Remembering", "Schedule", "Shapes", "Speed", "TreePolicy", "Update",
+           "Variant", "Varying", "Vector", "View", "Walking", "Wire", "Work", "size_of"]

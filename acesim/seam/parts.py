@@ -71,6 +71,14 @@ class Remembering(Protocol):
         """Return the memory that a receiver needs for each sender."""
 
 
+@runtime_checkable
+class Predicting(Protocol):
+    """A downlink that sends how far the model is from where it was expected: beside what a `Compressor` has."""
+
+    def predict(self, held: Vector, before: Vector | None) -> Vector:
+        """Return what a receiver of `held`, which held `before` until then, expects next [P]; None: nothing before."""
+
+
 GradientFunction = Callable[[Vector], tuple[Vector, NDArray[np.float64]]]
 """parameters [P] or [C, P] -> (gradients [C, P], losses [C]) of the next batch of every worker in the chunk."""
 

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from acesim.scenario.errors import PolicyError
-from acesim.seam.parts import Aggregator, Compressor, Foreseeing, Guided, LocalTraining, Remembering, Varying
+from acesim.seam.parts import (
+    Aggregator,
+    Compressor,
+    Foreseeing,
+    Guided,
+    LocalTraining,
+    Predicting,
+    Remembering,
+    Varying,
+)
 from acesim.seam.planning import Schedule
 
 TREES = ("star", "regions")
@@ -51,18 +60,20 @@ class TreePolicy:
         it is summing, a region also the state of its encoder, the cloud the state of its aggregator; and what it knows
         its children to hold: nothing extra when the downlink sends the model, else as many copies as its schedule says
         that they may differ in, at most a copy a child; and what it remembers of each child's messages, where the
-        uplink says so.  A region whose children follow variants of the model has the entries that differ, and their
-        mean, once for each but one.
+        uplink says so.  Where the downlink predicts, a model that is held is kept with the one before it.  A region
+        whose children follow variants of the model has the entries that differ, and their mean, once for each but one.
         """
+        before = 4 * size if isinstance(self.downlink, Predicting) else 0
         if role == "worker":
-            return self.local.memory_bytes(size) + self.uplink.memory_bytes(size)
+            return self.local.memory_bytes(size) + self.uplink.memory_bytes(size) + before
         own = self.aggregator.memory_bytes(size) if role == "cloud" else 4 * size + self.uplink.memory_bytes(size)
         whole = self.downlink.lossless and not self.downlink.incremental
         copies = 0 if whole else min(children, self.schedule.copies or children)
         remembered = children * self.uplink.receiver_bytes(size) if isinstance(self.uplink, Remembering) else 0
         if role == "region" and isinstance(self.aggregator, Varying):
             own += 8 * self.aggregator.apart(size) * max(0, min(self.aggregator.most, children) - 1)
-        return own + 4 * size * (1 + copies) + remembered
+        kept = copies + (role == "region")
+        return own + 4 * size * (1 + copies) + kept * before + remembered
 
 
 Recipe = Callable[..., TreePolicy]

@@ -24,6 +24,7 @@ from acesim.compressors import (
     Lattice,
     LayerTopK,
     MomentumCorrection,
+    Predictive,
     SampledTopK,
     Scaled,
     Shrunk,
@@ -95,6 +96,8 @@ COMPRESSORS = [
     (Lattice(SIZES, bits=8.0, slack=0.0), 0.5, None),
     (ErrorFeedback(Lattice(SIZES, nominal_size=10**6, nominal_block=1000)),
      Budget(9e4, np.arange(6.0, dtype=np.float32)), None),
+    (Predictive(Lattice(SIZES)), None, None),
+    (Predictive(Uniform(8, SIZES), 0.5), None, P + 4 * 6),
     (Silent(), None, 0),
     (Silent(0.7), None, 175),
     (LayerTopK(0.1), None, 8 * 25),
@@ -160,7 +163,7 @@ def resized(compressor, level, sizes):
         return Uniform(compressor.bits, sizes), level
     if isinstance(compressor, LayerTopK) and compressor.layers:
         return replace(compressor, layers=sizes), level
-    if isinstance(compressor, MomentumCorrection | SparsificationAwareMomentum | Scaled | Clipped):
+    if isinstance(compressor, MomentumCorrection | SparsificationAwareMomentum | Scaled | Clipped | Predictive):
         inner, level = resized(compressor.inner, level, sizes)
         return replace(compressor, inner=inner), level
     if isinstance(compressor, Split):  # it asks for two tensors: the single entry is a matrix's

@@ -93,6 +93,8 @@ def test_the_preset_has_the_papers_parts(info):
     ({"down": "4-bit"}, lambda policy: policy.downlink.bits == 4 and isinstance(policy.downlink, Uniform)),
     ({"down": "lattice", "down_c": 20.0}, lambda policy: isinstance(policy.downlink, Lattice)
      and policy.schedule.down_factor == 20.0),
+    ({"down": "4-bit", "down_rho": 0.5}, lambda policy: policy.downlink.rho == 0.5 and policy.downlink.inner.bits == 4),
+    ({"region_c": 4.0}, lambda policy: policy.schedule.region_factor == 4.0),
     ({"h_min": 2, "h_max": 2}, lambda policy: isinstance(policy.local, LookAhead)
      and isinstance(policy.aggregator, Replay)),
     ({"h_min": 2, "h_max": 2, "ahead": "last-step", "down": "2-bit"}, lambda policy: policy.local == LastStep()),
@@ -110,7 +112,8 @@ def test_switches_turn_what_they_name(parameters, part, info):
     ({"h_max": 4, "down": "2-bit"}, "needs a lossless downlink"), ({"ahead": "odd"}, "must be one of server"),
     ({"h_max": 4, "ahead": "last-step"}, "must be equal"), ({"h_min": 3, "h_max": 2}, "1 <= h_min <= h_max"),
     ({"c": 0.5}, r"c = 0\.5"), ({"latency_power": -1.0}, "latency_power"),
-    ({"down_c": 0.1, "down": "lattice"}, "down = 0"),
+    ({"down_c": 0.1, "down": "lattice"}, "down = 0"), ({"down_rho": 0.8}, "needs a lossy down"),
+    ({"down_rho": 1.0, "down": "4-bit"}, r"must lie in \[0, 1\)"), ({"region_c": 0.5}, "must be at least 1"),
     ({"personal": "x.0", "clusters": 0}, r"clusters = 0: entries are personal to a cluster of workers: needs clusters"),
     ({"personal": ["x.0", "x.9"]}, r"personal = 'x\.9': no such group; did you mean x\.\d\? .*kinds embedding"),
     ({"personal": "norms"}, "did you mean norm"), ({"personal": [3]}, r"personal = \[3\]: must be names"),
@@ -140,6 +143,14 @@ def test_plus_sends_little_both_ways():
 def test_every_switch_learns(parameters):
     played = play(small_setup("ace-sync", parameters, epochs=6, nominal=NOMINAL))
     assert played.metrics[-1].loss_nats < 0.7 * played.metrics[0].loss_nats
+
+
+def test_regions_send_as_finely_as_they_are_told():
+    """Three times the bytes of a worker's, after the warm-up; of 24 entries a lattice meets its budget to a fifth."""
+    played = play(small_setup("ace-sync", {"c": 12.0, "region_c": 4.0, "coding": "lattice"}, epochs=6, nominal=NOMINAL))
+    sent = {who: np.mean([event.values_bytes for event in played.of("upload") if event.round >= 4 and test(event.who)])
+            for who, test in (("workers", lambda row: row < 6), ("regions", lambda row: row >= 6))}
+    assert sent["regions"] == pytest.approx(3 * sent["workers"], rel=0.2)
 
 
 def test_twice_the_steps_are_half_the_messages():
