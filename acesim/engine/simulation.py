@@ -225,7 +225,7 @@ class Simulation:
     def _encode_down(self, server: Server, child: Worker | Server, plan: Plan,
                      variant: int | None) -> tuple[Payload, Vector]:
         """Return the payload for a child that follows a variant, and what it will hold then."""
-        downlink, model, base = self.policy.downlink, server.followed(variant), self.world.expected(child)
+        downlink, model, base = self.policy.downlink, server.followed(variant), self.world.expected(child, plan)
         payload, self.down_state = downlink.encode(model - base, plan.down_level, server.rng, self.down_state)
         return payload, model if downlink.lossless else base + downlink.decode(payload.body, base.size)
 

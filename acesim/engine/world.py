@@ -11,7 +11,7 @@ from acesim.engine.cohort import Result
 from acesim.engine.setup import Setup
 from acesim.engine.state import Measured, Server, Worker, sketched
 from acesim.scenario.streams import stream
-from acesim.seam import Guide, Predicting, Vector, View
+from acesim.seam import Guide, Plan, Predicting, Vector, View
 
 
 class World:
@@ -84,9 +84,11 @@ class World:
             owner.before = owner.model
         owner.model = model
 
-    def expected(self, owner: Worker | Server) -> Vector:
+    def expected(self, owner: Worker | Server, plan: Plan) -> Vector:
         """Return what a worker or region is known to expect: the model that it holds, unless the downlink predicts."""
-        return owner.model if self.predicting is None else self.predicting.predict(owner.model, owner.before)
+        if self.predicting is None:
+            return owner.model
+        return self.predicting.predict(owner.model, owner.before, plan.down_level)
 
     def owner(self, row: int) -> Worker | Server:
         """Return the state of a fleet row."""

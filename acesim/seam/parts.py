@@ -75,8 +75,11 @@ class Remembering(Protocol):
 class Predicting(Protocol):
     """A downlink that sends how far the model is from where it was expected: beside what a `Compressor` has."""
 
-    def predict(self, held: Vector, before: Vector | None) -> Vector:
-        """Return what a receiver of `held`, which held `before` until then, expects next [P]; None: nothing before."""
+    def predict(self, held: Vector, before: Vector | None, level: Any) -> Vector:
+        """Return what a receiver of `held`, which held `before` until then, expects next [P]; None: nothing before.
+
+        level   of the message to come
+        """
 
 
 GradientFunction = Callable[[Vector], tuple[Vector, NDArray[np.float64]]]

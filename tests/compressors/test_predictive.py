@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests_support import play, small_setup
 
-from acesim.compressors import Lattice, Predictive, Uniform
+from acesim.compressors import Budget, Lattice, Predictive, TopK, Uniform
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Predicting
 
@@ -27,7 +27,7 @@ def told(downlink, models, bits):
     held = before = np.zeros(P, np.float32)
     state, last, lacks, steps, sent = downlink.init(P), held, [], [], []
     for model in models:
-        base = downlink.predict(held, before) if isinstance(downlink, Predicting) else held
+        base = downlink.predict(held, before, bits) if isinstance(downlink, Predicting) else held
         payload, state = downlink.encode(model - base, bits, None, state)
         held, before = base + downlink.decode(payload.body, P), held
         lacks.append(np.mean((model - held) ** 2))
@@ -48,6 +48,14 @@ def test_the_same_bytes_leave_a_fraction_of_the_error_where_steps_have_momentum(
     assert ours < plain / least
 
 
+@pytest.mark.parametrize("bits", [0.6, 1.0, 1.3])
+def test_of_few_bits_little_is_expected_so_that_no_error_feeds_itself(bits):
+    """A constant share of .8 would make it grow without bound at 1 bit."""
+    lattice = Lattice((P // 10,) * 10)
+    plain, ours = (told(each, walk(120, 0.9), bits)[0] for each in (lattice, Predictive(lattice, 0.8)))
+    assert ours < 1.05 * plain
+
+
 def test_steps_without_momentum_are_better_told_as_they_are():
     lattice = Lattice((P // 10,) * 10)
     plain, ours = (told(each, walk(60, 0.0), 3.0)[0] for each in (lattice, Predictive(lattice, 0.8)))
@@ -56,8 +64,12 @@ def test_steps_without_momentum_are_better_told_as_they_are():
 
 def test_what_is_expected():
     downlink, held = Predictive(Uniform(8), 0.5), np.array([4.0, 6.0], np.float32)
-    assert downlink.predict(held, None) is held
-    np.testing.assert_array_equal(downlink.predict(held, np.array([2.0, 7.0], np.float32)), [5.0, 5.5])
+    before = np.array([2.0, 7.0], np.float32)
+    assert downlink.predict(held, None, None) is held
+    np.testing.assert_array_equal(downlink.predict(held, before, None), [5.0, 5.5])
+    budgeted = Predictive(Lattice((2,), nominal_size=100), 0.9)
+    np.testing.assert_array_equal(budgeted.predict(held, before, Budget(12.5, np.ones(1))), [4.5, 5.75])  # 1 bit: .25
+    assert budgeted.predict(held, before, Budget(6.25, np.ones(1))) is held
     assert isinstance(downlink, Predicting)
     assert not isinstance(Uniform(8), Predicting)
 
@@ -66,6 +78,8 @@ def test_what_is_expected():
 def test_shares_that_would_never_settle_are_refused(rho):
     with pytest.raises(PolicyError, match=r"rho = .*must lie in \[0, 1\)"):
         Predictive(Uniform(8), rho)
+    with pytest.raises(PolicyError, match="must be a Lattice or Uniform"):
+        Predictive(TopK(0.1))
 
 
 def paired(tree, rho, bits=4, **sections):
