@@ -201,8 +201,9 @@ def preset(what: str, **changed: Any) -> Callable[..., TreePolicy]:
 
 PAPER = preset("ACE-Sync by its letter: c up to 64, a tenth in full precision, cached values, intervals by drift.",
                c_max=64.0, top_p=0.1, cache=0.5, h_max=4)
-PLUS = preset("Beyond the paper: an entropy-coded lattice up and down, coarser where a link would hold up the round.",
-              c=11.0, c_max=32.0, pace=0.15, coding="lattice", down="lattice", down_c=11.0)
+PLUS = preset("Beyond the paper: an entropy-coded lattice both ways, steps foreseen; coarser where a link is slow.",
+              c=9.5, region_c=6.0, c_max=32.0, pace=0.15, attention=False, coding="lattice", down="lattice",
+              down_c=13.0, down_rho=0.8)
 TURNS = preset("Fewest bytes: four cohorts take turns, an entropy-coded lattice up and down; slow where computing is.",
                c=12.0, coding="lattice", down="lattice", down_c=12.0, turns=4, tree="star")
 NO_ATTENTION = preset("Without the predictor: every group is as important as any other.", attention=False)
