@@ -142,8 +142,8 @@ class AceSchedule:
         return np.zeros(view.tier.size, np.int64) if labels is None else labels
 
     def _learn(self, view: View, state: AceState) -> tuple[AceState, dict[str, float]]:
-        """Learn from what the last round did; report predicted against measured importance."""
-        if view.update is None or view.step is None:
+        """Learn from what the last round did, where that is asked for; report predicted against measured importance."""
+        if not self.learned or view.update is None or view.step is None:
             return state, {}
         label = contribution(view.update, view.step, self.attention.groups)
         report = {}
@@ -151,7 +151,7 @@ class AceSchedule:
             report = {"rank_correlation": rank_correlation(self.attention.predict(state.attention), label),
                       "rank_correlation_magnitude": rank_correlation(state.last_magnitude, label)}
         attention = self.attention.observe(view.update, state.attention)
-        attention = self.attention.learn(label, attention) if self.learned else attention
+        attention = self.attention.learn(label, attention)
         return state._replace(attention=attention, last_magnitude=_magnitude(view.update, self.attention)), report
 
     def _cluster(self, view: View, state: AceState) -> tuple[AceState, NDArray[np.int64] | None]:

@@ -128,6 +128,15 @@ def test_the_plan_reports_both_correlations_from_the_second_round_on():
     assert plan.nbytes == 4 * len(GROUPS) + 4
 
 
+def test_a_predictor_that_nobody_asks_is_neither_taught_nor_scored():
+    ace, update = schedule(learned=False), np.ones(32, np.float32)
+    first = ace.init(view(3), np.random.default_rng(2))
+    for round_number in range(1, 4):
+        plan, state = ace.plan(view(3, round=round_number, update=update, step=-update), first)
+        assert plan.report == {}
+        assert state.attention is first.attention
+
+
 def test_one_factor_for_all_ignores_links():
     plan, _ = first(schedule(factor=8.0, warm_up=0), bandwidth_bytes_per_s=np.array([1e9, 1.0, np.nan]))
     assert [level.nbytes for level in plan.levels] == [DENSE / 8] * 3

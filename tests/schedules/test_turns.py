@@ -49,9 +49,11 @@ def test_turns_and_local_steps_exclude_each_other():
 
 def test_a_server_remembers_a_copy_for_every_cohort():
     info = small_setup().info
-    alone, turns = (build("ace-sync-plus", info, {"turns": count, "pace": None}) for count in (1, 4))
+    alone, turns = (build("ace-sync-plus", info, {"turns": count, "pace": None, "down_rho": 0.0}) for count in (1, 4))
     assert turns.memory_bytes("cloud", 1000, 80) - alone.memory_bytes("cloud", 1000, 80) == 4 * 1000 * 3
     assert turns.memory_bytes("cloud", 1000, 2) - alone.memory_bytes("cloud", 1000, 2) == 4 * 1000
+    foreseeing = build("ace-sync-plus", info, {"turns": 4, "pace": None})  # each of them with the model before
+    assert foreseeing.memory_bytes("cloud", 1000, 80) - turns.memory_bytes("cloud", 1000, 80) == 4 * 1000 * 4
 
 
 @pytest.mark.parametrize("policy", ["ace-sync", "ace-sync-plus"])
