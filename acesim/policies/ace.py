@@ -205,7 +205,7 @@ PLUS = preset("Beyond the paper: an entropy-coded lattice both ways, steps fores
               c=9.5, region_c=6.0, c_max=32.0, pace=0.15, attention=False, coding="lattice", down="lattice",
               down_c=13.0, down_rho=0.8)
 TURNS = preset("Fewest bytes: four cohorts take turns, an entropy-coded lattice up and down; slow where computing is.",
-               c=12.0, coding="lattice", down="lattice", down_c=12.0, turns=4, tree="star")
+               c=8.0, attention=False, coding="lattice", down="lattice", down_c=8.0, turns=4, tree="star")
 NO_ATTENTION = preset("Without the predictor: every group is as important as any other.", attention=False)
 NO_KNAPSACK = preset("Without the knapsack: one level for all groups, at equal bytes.", knapsack=False)
 NO_ERROR_FEEDBACK = preset("Without residuals: what is not sent is lost.", error_feedback=False)
