@@ -27,7 +27,7 @@ from acesim.study import Runner, Study, Watcher, choose_policies, execute, read_
 
 SWEEP, TABLE = "sweep.json", "cells"
 
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*")
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\D*?)\s*")
 
 
 class Axis(NamedTuple):
@@ -54,6 +54,8 @@ def parse_axis(text: str) -> Axis:
     ('5 Mbps', '10 Mbps', '20 Mbps')
     >>> parse_axis("policies.top-k.ratio=0.1,0.3").numbers
     (0.1, 0.3)
+    >>> parse_axis("workers.xavier.access.uplink=5-200 Mbps,10-200 Mbps").numbers  # a range is no number
+    ('5-200 Mbps', '10-200 Mbps')
     """
     key, equals, right = (part.strip() for part in text.rpartition("=") if part is not None)
     if not (key and equals and right):
