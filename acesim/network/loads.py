@@ -19,7 +19,7 @@ NEARLY = 1e-12
 SCALE = 2.0**40
 """Sums are of whole numbers of 2^-40 bytes/s, rounded up: exact, so that no order of arrivals matters."""
 ENDLESS = 1 << 1200
-LINGERING = 0.5
+LINGERING = 0.4
 """A link that has bound goes on while its flows want this share of its mean: it would soon bind again, and to form
 groups anew costs more than to solve for a link that does not matter.  Rates are the same either way."""
 SATURATED = 1.25

@@ -141,14 +141,14 @@ def test_a_group_is_pickled_amid_its_life_whoever_solved_it():
         assert copy.advance(end_s) == flows.advance(end_s)
 
 
-@pytest.mark.parametrize(("own", "goes_on"), [((4.0, 4.0, 4.0), True), ((8.0, 2.0, 2.0), False)])
-def test_a_link_that_stops_binding_lets_its_flows_go_unless_they_still_want_half_of_it(own, goes_on):
+@pytest.mark.parametrize(("own", "goes_on"), [((4.0, 4.0, 4.0), True), ((9.0, 1.0, 1.0), False)])
+def test_a_link_that_stops_binding_lets_its_flows_go_unless_they_still_want_much_of_it(own, goes_on):
     flows = Flows([constant(10.0), *map(constant, own)])
     flows.start_many([0, 1, 2], [10.0, 40.0, 40.0], [(1, 0), (2, 0), (3, 0)], 0.0)
     flows.next_finish()
     assert flows.binding == {0}
     flows.advance(3.0)
-    assert flows.next_finish() == (10.5 if goes_on else 20.0)  # 10 bytes by 3 s and 30 more at 4 a second; all at 2
+    assert flows.next_finish() == (10.5 if goes_on else 40.0)  # 10 bytes by 3 s and 30 more at 4 a second; all at 1
     assert flows.binding == ({0} if goes_on else set())
     assert (flows._flows[1].group is None) == (not goes_on)
     assert flows.rate(1) == own[1]
