@@ -126,6 +126,15 @@ def _tick(value: float, _: object) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def _between(value: float, _: object) -> str:
+    """Spell a place between powers of ten if it is twice or five times one.
+
+    >>> [_between(value, None) for value in (200.0, 3000.0, 5000.0)]
+    ['200', '', '5,000']
+    """
+    return _tick(value, None) if f"{value:e}"[0] in "25" else ""
+
+
 def _columns(entries: int) -> int:
     """Columns of a legend above the panels: one row if it fits, else rows of about the same length."""
     rows = -(-entries // 5)
@@ -334,17 +343,18 @@ def bandwidth(table: pd.DataFrame, keys: Sequence[str]) -> Figure:
 def _sweep_lines(panel: Axes, table: pd.DataFrame, key: str, name: str, scale: float, labels: Sequence[str]) -> None:
     for place, label in enumerate(labels):
         line = table[table["label"] == label]
-        # values of several keys go below each other
-        x = [each.replace(" / ", "/\n") if isinstance(each, str) else each for each in line[key]]
+        # values of several keys, and units of ranges, go below each other
+        x = [each.replace(" / ", "/\n").replace(" ", "\n") if isinstance(each, str) else each for each in line[key]]
         y = line[name].to_numpy(float) * scale
         panel.plot(x, y, marker=MARKERS[place % len(MARKERS)], ms=3.5, lw=1.2, label=label, **_look(place))
         if f"{name}_low" in line and len(labels) <= FEW:  # the bands of a crowd would hide its lines
             low, high = (line[f"{name}_{end}"].to_numpy(float) * scale for end in ("low", "high"))
             panel.fill_between(x, low, high, color=_look(place)["color"], alpha=0.15, lw=0)
     values = table[name].to_numpy(float)
-    if name != "top1_percent" and np.nanmax(values, initial=0) > 20 * np.nanmin(values, initial=np.inf) > 0:
+    if name != "top1_percent" and np.nanmax(values, initial=0) > 8 * np.nanmin(values, initial=np.inf) > 0:
         panel.set_yscale("log")
         panel.yaxis.set_major_formatter(FuncFormatter(_tick))
+        panel.yaxis.set_minor_formatter(FuncFormatter(_between))
     places = pd.to_numeric(table[key], errors="coerce").to_numpy(float)
     if np.isfinite(places).all() and places.min() > 0 and places.max() >= 8 * places.min():
         panel.set_xscale("log")

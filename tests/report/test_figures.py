@@ -1,5 +1,7 @@
 """Figures: drawn, of the right kind, and the same twice."""
 
+from itertools import pairwise
+
 import pandas as pd
 import pytest
 from matplotlib import rcParams
@@ -75,6 +77,19 @@ def test_sweeps_draw(keys, swept, tmp_path):
     chosen = swept if len(keys) == 2 else swept[swept["rtt (ms)"] == 10]
     text = figures.draw_sweep(chosen, keys, tmp_path / "a.svg").read_text(encoding="utf-8")
     assert "uplink Mbps" in text
+
+
+def test_ranges_below_an_axis_do_not_run_into_each_other(swept):
+    """Labels that are as long as in ace-rho, in the three narrow panels of a grid over one key."""
+    told = {5.0: "32-1280 Mbps", 20.0: "3.2-128 Mbps", 80.0: "0.365-14.6 Mbps"}
+    chosen = swept[swept["rtt (ms)"] == 10]
+    chosen = chosen.assign(**{"access.downlink": chosen["uplink (Mbps)"].map(told)})
+    figure = figures.bandwidth(chosen, ["access.downlink"])
+    figure.canvas.draw()
+    for panel in figure.axes:
+        boxes = [label.get_window_extent() for label in panel.get_xticklabels()]
+        assert len(boxes) == 3
+        assert not any(one.overlaps(other) for one, other in pairwise(boxes))
 
 
 def test_speed_ups_are_drawn_over_numbers_of_workers_in_a_unit_that_can_be_read(swept, tmp_path):
