@@ -35,7 +35,7 @@ class Predictive(Wrapper):
     rho       share of the last step that is expected again, in [0, 1); 0 is the inner compressor alone
     level, body, measure   the inner compressor's
     memory    whoever holds a model keeps the one before as well: 4 P (`TreePolicy.memory_bytes`)
-    raises    PolicyError when rho is outside [0, 1), or inner has no bits
+    raises    PolicyError when rho is outside [0, 1), or inner is neither
     source    differential pulse-code modulation: Cutler 1952; Jayant & Noll 1984, chapter 6.  Its use here is acesim's
     """
 

@@ -27,12 +27,11 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 10.0, beta: flo
              region_c: float | None = None, deadline_s: float | None = None, pace: float | None = None,
              careful: float | None = None, alpha: float = 0.5, attention: bool = True, curvature: bool = False,
              top_p: float = 0.0, knapsack: bool = True, operator: str = "nearest", coding: str = "levels",
-             offset: float = 0.4,
-             error_feedback: bool = True, gamma: float = 1.0, cache: float = 0.0, rest_every: int = 1,
-             rest_share: float = 0.5, clusters: int = 4, recluster_every: int = 50, sketch: int = 0,
-             latency_power: float = 0.0, turns: int = 1, h_min: int = 1, h_max: int = 1, ahead: str = "server",
-             down: str = "dense", down_c: float = 16.0, down_rho: float = 0.0, warm_up: int = 2, tree: str = "regions",
-             personal: str | Sequence[str] = ()) -> TreePolicy:
+             offset: float = 0.4, error_feedback: bool = True, gamma: float = 1.0, cache: float = 0.0,
+             rest_every: int = 1, rest_share: float = 0.5, clusters: int = 4, recluster_every: int = 50,
+             sketch: int = 0, latency_power: float = 0.0, turns: int = 1, h_min: int = 1, h_max: int = 1,
+             ahead: str = "server", down: str = "dense", down_c: float = 16.0, down_rho: float = 0.0, warm_up: int = 2,
+             tree: str = "regions", personal: str | Sequence[str] = ()) -> TreePolicy:
     """ACE-Sync: learned importance, budgets from measured bandwidth, a knapsack of groups x levels, residuals, regions.
 
     c_min, c_max, beta   of c_k(t) = c_min + (c_max - c_min) exp(-beta B_k / B_ref)  [5]
