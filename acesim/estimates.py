@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from acesim import policies as recipes
 from acesim.engine import Setup, simulate
-from acesim.records.blocks import Mixed
+from acesim.records.blocks import Later
 from acesim.records.resident import forget_peak, peak_rss_bytes
 from acesim.records.rows import Event, MetricRow
 from acesim.records.store import RunWriter
@@ -146,7 +146,7 @@ class _Watch:
     """A sink that keeps the rows, marks when rounds begin, and ends the run after some time."""
 
     def __init__(self, look_s: float) -> None:
-        self.rows: list[Event | Mixed] = []
+        self.rows: list[Event | Later] = []
         self.begun_s = time.process_time()
         self.marks: list[Mark] = []
         self._look_s, self._steps, self._evaluations = look_s, 0, 0
@@ -164,10 +164,10 @@ class _Watch:
                                      for fewest, times in ENOUGH):
                 raise _Enough
 
-    def block(self, block: Mixed) -> None:
+    def block(self, block: Later) -> None:
         """Take many events; a round never begins within them."""
         self.rows.append(block)
-        self._steps += block.total("steps")
+        self._steps += block.steps
 
     def metric(self, row: MetricRow) -> None:
         """Take one metric row: that there was one is known from its event."""
@@ -200,21 +200,21 @@ def _whole(setup: Setup, watch: _Watch, evaluation_s: float) -> tuple[float, flo
     return run_s, steps / last.steps
 
 
-def _disk_bytes(rows: Sequence[Event | Mixed], growth: float, model: Vector, folder: Path) -> float:
+def _disk_bytes(rows: Sequence[Event | Later], growth: float, model: Vector, folder: Path) -> float:
     """Return the size of a run with `growth` times these rows: half of them and all of them are written."""
     (few, half), (many, whole) = (_written(rows[:count], model, folder / str(count))
                                   for count in (len(rows) // 2, len(rows)))
     return whole + (whole - half) / (many - few) * (growth - 1) * many
 
 
-def _written(rows: Sequence[Event | Mixed], model: Vector, folder: Path) -> tuple[int, int]:
+def _written(rows: Sequence[Event | Later], model: Vector, folder: Path) -> tuple[int, int]:
     """Write some rows as a run would; return how many they are and the bytes of the folder."""
     writer = RunWriter(folder)
     for row in rows:
-        if isinstance(row, Mixed):
+        if isinstance(row, Later):
             writer.block(row)
         else:
             writer.event(row)
     writer.close({}, model)
     nbytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return sum(row.rows if isinstance(row, Mixed) else 1 for row in rows), nbytes
+    return sum(row.rows if isinstance(row, Later) else 1 for row in rows), nbytes

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from threadpoolctl import threadpool_limits
 
 from acesim.engine import simulate
-from acesim.records.blocks import Mixed
+from acesim.records.blocks import Later
 from acesim.records.rows import Event, MetricRow
 from acesim.scenario import PolicySpec, Scenario
 from acesim.scenario.errors import PolicyError
@@ -38,7 +38,7 @@ class _Nowhere:
     def event(self, event: Event) -> None:
         """Take an event."""
 
-    def block(self, block: Mixed) -> None:
+    def block(self, block: Later) -> None:
         """Take many events."""
 
     def metric(self, row: MetricRow) -> None:

@@ -9,7 +9,7 @@ those of the events; `Setup.one_by_one` plays the events themselves, and tests h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from acesim.engine.cohort import Cohort, Job
 from acesim.engine.ledger import Ledger, check_payload
+from acesim.engine.played import Messages, Played, Spelling
 from acesim.engine.recorder import Recorder
 from acesim.engine.state import Progress, Worker, averages
 from acesim.engine.variants import speaks
 from acesim.engine.world import World, walk
 from acesim.network.jitter import Jitter
 from acesim.network.lanes import Lane
-from acesim.records.blocks import Block, Mixed
 from acesim.seam import Guide, Payload, Plan, Update, Vector, Wire, Work
 
 Seconds = NDArray[np.float64]
@@ -38,21 +38,6 @@ class Download(NamedTuple):
     ready_s: float
 
 
-class Messages(NamedTuple):
-    """Messages of one direction, a row a participant: when ready to leave, when the last byte has left, when there.
-
-    sizes    values, indices, scales, and bytes of the same payloads as trained: int64 [n] each, or the one of all
-    control  bytes that ride on each
-    """
-
-    sizes: tuple[NDArray[np.int64] | int, ...]
-    control: int
-    nbytes: Seconds
-    ready_s: Seconds
-    sent_s: Seconds
-    here_s: Seconds
-
-
 class Lockstep:
     """Plays whole rounds of a star whose workers are always there."""
 
@@ -63,11 +48,10 @@ class Lockstep:
         self._lanes = _lanes(world)
         self._handed = {kind: np.zeros(world.workers_count) for kind in self._lanes}  # bytes since `hand_over`
         self._unmeasured: dict[str, tuple[Wire, Wire]] = {}  # of payloads that are all of one size
-        devices, self._radios = world.fleet.devices, np.array(world.fleet.radios)
-        self._byte_s = np.array([1 / device.memory_bytes_per_s for device in devices])
-        self._flop_s = np.array([1 / device.flops_per_s for device in devices])
-        self._launch_s = np.array([device.launch_s for device in devices])
-        self._busy_w = np.array([device.busy_w - device.idle_w for device in devices])
+        self._spelling = Spelling(world, {kind: lane.hops for kind, lane in self._lanes.items()})
+        self._decode_s = _work_s(world, world.policy.downlink.work("decode"))
+        self._encode_s = _work_s(world, world.policy.uplink.work("encode"))
+        self._admit_s = float(_work_s(world, world.policy.uplink.work("decode"))[world.cloud_row])
 
     def fits(self, plan: Plan) -> bool:
         """Say whether a plan's round can be played in one go: whom it names are idle, and all are waited for."""
@@ -89,45 +73,42 @@ class Lockstep:
         down    the different ones; which: of them each participant is sent
         guide   what the cloud's optimizer holds
         """
-        world, rows, downlink, uplink = self._world, plan.participants, self._policy.downlink, self._policy.uplink
+        world, rows, at = self._world, plan.participants, self._at(plan.participants)
         workers, steps = [world.workers[row] for row in rows.tolist()], np.asarray(plan.local_steps)[rows]
+        taken = np.array([worker.steps for worker in workers])
+        ended_s = np.array([worker.ended_s for worker in workers])
         received = self._send("download", rows, [each.payload for each in down], which,
                               np.array([each.ready_s for each in down]).take(which), plan.nbytes)
-        begin_s = received.here_s + self._work_s(rows, downlink.work("decode"))
-        end_s = begin_s + world.fleet.spans_s(rows, np.array([worker.steps for worker in workers]), steps, begin_s)
-        waits_s = begin_s - np.array([worker.ended_s for worker in workers])
+        begin_s = received.here_s + self._decode_s[at]
+        end_s = begin_s + world.fleet.spans_s(rows, taken, steps, begin_s)
         # Who ends together is trained together, so that no result waits long.
         order = np.lexsort((rows, received.here_s, begin_s, end_s)).tolist()
-        self._begin(plan, workers, order, [down[place].result for place in which], guide)
+        self._begin(plan, workers, order, [down[place].result for place in which], end_s, guide)
         losses, answers = self._trained(plan, workers, order)
-        for worker, ended_s in zip(workers, end_s.tolist(), strict=True):
-            worker.ended_s = ended_s
-        encode_s = self._work_s(rows, uplink.work("encode"))
-        answered = self._send("upload", rows, *_alike([each.payload for each in answers]), end_s + encode_s,
+        encode_s = self._encode_s[at]
+        answered = self._send("upload", rows, *_of_sizes([each.payload for each in answers]), end_s + encode_s,
                               4 * plan.sketch)
-        self._emit(rows, received, (begin_s, end_s, steps, waits_s, losses), encode_s, answered)
+        self._recorder.emit_all(self._spelling.later(Played(
+            world.cloud.round, rows, received, begin_s, end_s, steps, begin_s - ended_s, losses, encode_s, answered)))
         self._note(rows, now_s, received, (end_s - begin_s, steps), answered)
         return self._admitted(answered.here_s), answers
 
     def _begin(self, plan: Plan, workers: Sequence[Worker], order: Sequence[int], models: Sequence[Vector],
-               guide: Guide | None) -> None:
+               end_s: Seconds, guide: Guide | None) -> None:
         """Let workers begin, in the order in which they will end; what only single events read is not written."""
         start, version = self._cohort.start, self._world.cloud.version
-        numbers, counts = plan.participants.tolist(), np.asarray(plan.local_steps).tolist()
+        numbers, counts, ends_s = plan.participants.tolist(), np.asarray(plan.local_steps).tolist(), end_s.tolist()
+        hand = self._world.hand
         for place in order:
             worker, model, row = workers[place], models[place], numbers[place]
             first, count = worker.steps, counts[row]
             start(Job(row, model, first, count, worker.begun["local"], guide))
-            self._world.hand(worker, model)
-            worker.version, worker.steps = version, first + count
+            hand(worker, model)
+            worker.version, worker.steps, worker.ended_s = version, first + count, ends_s[place]
 
-    def _work_s(self, rows: Rows, work: Work) -> Seconds:
-        """Return the simulated time of declared work on one nominal model [n]."""
-        if not any(work):
-            return np.zeros(len(rows))
-        entries = self._world.setup.info.nominal_size
-        each: Seconds = work.bytes * self._byte_s[rows] + work.flops * self._flop_s[rows]
-        return work.launches * self._launch_s[rows] + entries * each
+    def _at(self, rows: Rows) -> Rows | slice:
+        """Return what reads these workers' entries of an array: of everybody's, as of most rounds, no copy is made."""
+        return slice(self._world.workers_count) if rows.size == self._world.workers_count else rows
 
     def _trained(self, plan: Plan, workers: Sequence[Worker], order: Sequence[int]) -> tuple[Seconds, list[Update]]:
         """Fetch and encode the participants' results in the order in which they end; return losses and answers by row.
@@ -137,20 +118,21 @@ class Lockstep:
         numbers, counts = plan.participants.tolist(), np.asarray(plan.local_steps).tolist()
         levels, weights, version = plan.levels, np.asarray(plan.weights).tolist(), self._world.cloud.version
         fetch, encode, sketch = self._cohort.fetch, self._policy.uplink.encode, plan.sketch
-        losses, walks, one_model = [0.0] * len(order), [0.0] * len(order), plan.variants is None
-        answers: list[Any] = [None] * len(order)
+        payloads: list[Any] = [None] * len(order)
+        told: list[Any] = [None] * len(order)  # loss, how far it has walked, fingerprint of the data
         for place in order:
             row, worker = numbers[place], workers[place]
             result, states = fetch(row), worker.begun
             level = None if levels is None else levels[row]
-            payload, states["encoder"] = encode(result.update, level, worker.rng, states["encoder"])
-            states["local"], losses[place], walks[place] = result.state, result.loss, walk(result, counts[row])
+            payloads[place], states["encoder"] = encode(result.update, level, worker.rng, states["encoder"])
+            states["local"] = result.state
+            told[place] = result.loss, walk(result, counts[row]), result.batches
             if sketch:
                 self._world.note_direction(row, result.update, sketch)
-            answers[place] = Update(row, payload, weights[row], version, counts[row],
-                                    () if one_model else speaks(plan, row), result.batches)
-        self._world.measured.drift[numbers] = walks
-        return np.array(losses), answers
+        losses, self._world.measured.drift[numbers], batches = zip(*told, strict=True)
+        spoken = repeat(()) if plan.variants is None else [speaks(plan, row) for row in numbers]
+        return np.array(losses), [*map(Update, numbers, payloads, [weights[row] for row in numbers], repeat(version),
+                                       [counts[row] for row in numbers], spoken, batches)]
 
     def _send(self, kind: str, rows: Rows, payloads: Sequence[Payload], which: Sequence[int], ready_s: Seconds,
               control: int) -> Messages:
@@ -160,10 +142,11 @@ class Lockstep:
         sizes = self._sizes(kind, payloads, firsts)
         each: tuple[Any, ...] = tuple(sizes[0].tolist()) if len(payloads) == 1 else tuple(sizes.T.take(which, axis=1))
         nbytes = np.full(rows.size, each[0] + each[1] + each[2] + float(control + topology.message_header_bytes))
-        self._handed[kind][rows] += nbytes
+        at = self._at(rows)
+        self._handed[kind][at] += nbytes
         sent_s = self._lanes[kind].carry(rows, nbytes, ready_s + topology.message_startup_s)
-        usual_s = (topology.up_latency_s if up else topology.down_latency_s)[rows]
-        latency_s = self._jitter.latencies_s(rows.tolist(), "up" if up else "down", usual_s)
+        usual_s = (topology.up_latency_s if up else topology.down_latency_s)[at]
+        latency_s = self._jitter.latencies_s(rows, "up" if up else "down", usual_s)
         return Messages(each, control, nbytes, ready_s, sent_s, sent_s + latency_s)
 
     def _sizes(self, kind: str, payloads: Sequence[Payload], senders: Sequence[int]) -> NDArray[np.int64]:
@@ -187,8 +170,7 @@ class Lockstep:
 
     def _admitted(self, here_s: Seconds) -> float:
         """Return when the cloud has decoded all answers, one after another as they come."""
-        cloud = self._world.cloud
-        work_s = float(self._work_s(np.array([cloud.row]), self._policy.uplink.work("decode"))[0])
+        cloud, work_s = self._world.cloud, self._admit_s
         for time_s in np.sort(here_s).tolist() if work_s else [float(here_s.max())]:  # without work: the last counts
             cloud.occupy(time_s, work_s)
         return cloud.busy_until_s
@@ -199,22 +181,20 @@ class Lockstep:
             self._ledger.hand_all(self._lanes[kind].per_link(handed.nonzero()[0], handed[handed != 0]))
             handed[:] = 0.0
 
-    # --- what is noted -------------------------------------------------------------------------------------------
-
     def _note(self, rows: Rows, now_s: float, received: Messages, trained: tuple[Seconds, Rows],
               answered: Messages) -> None:
         """Count the steps, and let the cloud learn: bandwidths from flows, times from rounds."""
-        measured, progress, (spans_s, steps) = self._world.measured, self._progress, trained
-        progress.steps += int(steps.sum())
-        progress.slowest_s = max(progress.slowest_s, float(spans_s.max()))
+        measured, progress, (spans_s, steps), at = self._world.measured, self._progress, trained, self._at(rows)
+        progress.steps += sum(steps.tolist())
+        progress.slowest_s = max(progress.slowest_s, *spans_s.tolist())
         for known, new in ((measured.down_bandwidth_bytes_per_s, self._rates(received)),
                            (measured.bandwidth_bytes_per_s, self._rates(answered)),
                            (measured.compute_s, spans_s / steps),
                            (measured.round_time_s, answered.here_s - now_s)):
-            known[rows] = averages(known[rows], new)
-        measured.asked[rows] += 1
-        measured.answered[rows] += 1
-        measured.heard[rows] = self._world.cloud.round
+            known[at] = averages(known[at], new)
+        measured.asked[at] += 1
+        measured.answered[at] += 1
+        measured.heard[at] = self._world.cloud.round
 
     def _rates(self, sent: Messages) -> Seconds:
         """Return the bytes a second of each message's flow [n]; NaN where it took no time."""
@@ -222,45 +202,21 @@ class Lockstep:
         rates: Seconds = np.divide(sent.nbytes, flow_s, out=np.full(sent.nbytes.size, np.nan), where=flow_s > 0)
         return rates
 
-    def _emit(self, rows: Rows, received: Messages, trained: tuple[Any, ...], encode_s: Seconds,
-              answered: Messages) -> None:
-        """Emit the rows of a round in the order in which its events would have come."""
-        begin_s, end_s, steps, waits_s, losses = trained
-        busy_w, count, facts = self._busy_w[rows], rows.size, {"round": self._world.cloud.round, "who": rows}
-        computed = Block.of("compute", count, **facts, start_s=begin_s, end_s=end_s, steps=steps, wait_s=waits_s,
-                            loss=losses, joules=busy_w * (end_s - begin_s))
-        blocks = [self._rows("download", facts, received), computed, self._rows("upload", facts, answered)]
-        times_s = [received.here_s, end_s, answered.here_s]
-        if encode_s.any():  # all or none: the work is declared for all alike
-            blocks.insert(2, Block.of("encode", count, **facts, start_s=end_s, end_s=end_s + encode_s,
-                                      joules=busy_w * encode_s))
-            times_s.insert(2, end_s)
-        self._recorder.emit_all(Mixed(tuple(blocks), np.argsort(np.concatenate(times_s), kind="stable")))
 
-    def _rows(self, kind: str, facts: dict[str, Any], sent: Messages) -> Block:
-        """Return the event rows of messages."""
-        topology, up, rows = self._world.topology, kind == "upload", facts["who"]
-        joules_per_byte, active_w = self._radios[rows, 0 if up else 1], self._radios[rows, 2]
-        values, indices, scales, proxy = sent.sizes
-        joules = joules_per_byte * sent.nbytes + active_w * (sent.sent_s - sent.ready_s)
-        return Block.of(kind, rows.size, **facts, peer=self._world.cloud_row, start_s=sent.ready_s, end_s=sent.here_s,
-                        values_bytes=values, index_bytes=indices, scale_bytes=scales, control_bytes=sent.control,
-                        header_bytes=topology.message_header_bytes, links=self._lanes[kind].hops[rows],
-                        proxy_bytes=proxy, joules=joules)
+def _work_s(world: World, work: Work) -> Seconds:
+    """Return the simulated time of declared work on one nominal model for each row of the fleet."""
+    parts = [(each.launch_s, 1 / each.memory_bytes_per_s, 1 / each.flops_per_s) for each in world.fleet.devices]
+    launch_s, byte_s, flop_s = np.array(parts).T
+    each_s = work.bytes * byte_s + work.flops * flop_s
+    spans_s: Seconds = work.launches * launch_s + world.setup.info.nominal_size * each_s
+    return spans_s
 
 
-def _alike(payloads: Sequence[Payload]) -> tuple[list[Payload], list[int]]:
+def _of_sizes(payloads: Sequence[Payload]) -> tuple[list[Payload], list[int]]:
     """Return (payloads of different sizes, which of them each is like)."""
-    known: dict[tuple[int, int], int] = {}
-    different, which = list[Payload](), list[int]()
-    for payload in payloads:
-        size = id(payload.measure), payload.nbytes
-        place = known.get(size)
-        if place is None:
-            place = known[size] = len(different)
-            different.append(payload)
-        which.append(place)
-    return different, which
+    places: dict[tuple[int, int], int] = {}
+    which = [places.setdefault((id(payload.measure), payload.nbytes), len(places)) for payload in payloads]
+    return [payloads[which.index(place)] for place in range(len(places))], which
 
 
 def _lanes(world: World) -> dict[str, Lane]:

@@ -11,7 +11,7 @@ from acesim.engine.messages import Message
 from acesim.engine.setup import Sink
 from acesim.engine.state import Progress
 from acesim.engine.world import World
-from acesim.records.blocks import Mixed
+from acesim.records.blocks import Later
 from acesim.records.fold import Fold
 from acesim.records.rows import Event, MetricRow
 from acesim.scenario.errors import PolicyError
@@ -40,7 +40,7 @@ class Recorder:
         self.fold.add(event)
         self._sink.event(event)
 
-    def emit_all(self, events: Mixed) -> None:
+    def emit_all(self, events: Later) -> None:
         """Count many rows and hand them on."""
         self.fold.add_all(events)
         self._sink.block(events)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from acesim.fleet.fleet import Fleet
 from acesim.network.tcp import Tcp
 from acesim.network.topology import Topology
-from acesim.records.blocks import Mixed
+from acesim.records.blocks import Later
 from acesim.records.rows import Event, MetricRow
 from acesim.seam import ModelInfo, TreePolicy, Vector
 
@@ -22,7 +22,7 @@ class Sink(Protocol):
     def event(self, event: Event) -> None:
         """Take one event."""
 
-    def block(self, block: Mixed) -> None:
+    def block(self, block: Later) -> None:
         """Take many events at once."""
 
     def metric(self, row: MetricRow) -> None:

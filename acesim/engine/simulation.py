@@ -70,6 +70,8 @@ class Simulation:
         self.guided = aggregator if isinstance(aggregator, Guided) else None
         self.remembering = uplink if isinstance(uplink, Remembering) else None
         self.down_state = self.policy.downlink.init(setup.info.size)
+        self.encode_s = self.post.work_s(self.world.cloud_row, self.policy.downlink.work("encode"))
+        self.step_s = self.post.work_s(self.world.cloud_row, aggregator.work())
         self.planner: Any = None
         self.world.guide = self._guide()
 
@@ -183,16 +185,17 @@ class Simulation:
     def _march(self, plan: Plan) -> None:
         """Play the whole round of a plan now; the cloud steps when its last answer is decoded."""
         cloud = self.world.cloud
-        encode_s = self.post.work_s(cloud.row, self.policy.downlink.work("encode"))
         places: dict[tuple[Known, int | None], int] = {}
-        down, which, one_model = list[Download](), list[int](), plan.variants is None
+        down: list[Download] = []
+        which: list[int] = []
+        one_model = plan.variants is None
         for row in plan.participants.tolist():
             worker, variant = self.world.workers[row], None if one_model else self.variants.of(row, plan)
             place = places.get((known(worker), variant))
             if place is None:
                 place = places[known(worker), variant] = len(down)
                 payload, result = self._encode_down(cloud, worker, plan, variant)
-                down.append(Download(payload, result, cloud.occupy(self.agenda.now_s, encode_s)))
+                down.append(Download(payload, result, cloud.occupy(self.agenda.now_s, self.encode_s)))
             which.append(place)
         end_s, answers = self.lockstep.play(plan, self.agenda.now_s, down, which, self.world.guide)
         self.agenda.at(end_s, "step", answers)
@@ -272,16 +275,17 @@ class Simulation:
     def _step(self, inbox: Sequence[Message | Update]) -> None:
         """Take the cloud's aggregation step."""
         cloud, before, now_s = self.world.cloud, self.world.cloud.model, self.agenda.now_s
+        self.print.add_inbox(inbox)  # while its messages are still in the cache
         cloud.model, self.outer = self.policy.aggregator.step(before, *self._opened(cloud, inbox), self.outer)
         self.variants.step(self.outer)
         self.world.guide = self._guide()
-        if not np.isfinite(cloud.model).all():
+        if not (-np.inf < cloud.model.min() and cloud.model.max() < np.inf):  # nor NaN, which is both
             raise PolicyError(f"round {cloud.round}: the model is no longer finite; lower the learning rate or the "
                               "compression")
         self.progress.update, self.progress.step = self.policy.aggregator.update(self.outer), cloud.model - before
         cloud.version += 1
-        self.print.add_round(inbox, cloud.model)
-        done_s = cloud.occupy(now_s, self.post.work_s(cloud.row, self.policy.aggregator.work()))
+        self.print.add_model(cloud.model)
+        done_s = cloud.occupy(now_s, self.step_s)
         self.recorder.aggregation(cloud.row, cloud.round, now_s, done_s)
         self._then(done_s, "finish_round")
 

@@ -48,12 +48,12 @@ class Jitter:
             rng = self._streams[who, way] = stream(self._seed, "transport", who, ("up", "down").index(way))
         return usual_s * float(rng.standard_gamma(spread**-2)) * spread**2
 
-    def latencies_s(self, who: Sequence[int], way: Literal["up", "down"],
+    def latencies_s(self, who: NDArray[np.int64], way: Literal["up", "down"],
                     usual_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the latencies of the next message of each worker; the very array where nothing jitters."""
         if not any(self._spread):
             return usual_s
-        pairs = zip(who, usual_s.tolist(), strict=True)
+        pairs = zip(who.tolist(), usual_s.tolist(), strict=True)
         return np.array([self.latency_s(row, way, each_s) for row, each_s in pairs])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import nan
 from typing import Any, NamedTuple
 
@@ -27,13 +27,6 @@ class Block(NamedTuple):
     def of(kind: str, count: int, **given: Any) -> Block:
         """Return events of one kind; what is not given is as in an Event that does not have it."""
         return Block(count, tuple({**_BARE, "kind": kind, **given}.values()))
-
-    @staticmethod
-    def joined(blocks: Sequence[Block]) -> Block:
-        """Return the events of several blocks, one behind the other."""
-        counts = [block.rows for block in blocks]
-        columns = zip(*(block.columns for block in blocks), strict=True)
-        return blocks[0] if len(blocks) == 1 else Block(sum(counts), tuple(_joined(parts, counts) for parts in columns))
 
     @staticmethod
     def single(events: Sequence[Event]) -> Block:
@@ -70,13 +63,40 @@ _BARE: dict[str, Any] = {"kind": "", "round": 0, "who": 0, "peer": -1, "start_s"
 _PLACE = {name: place for place, name in enumerate(Event._fields)}
 
 
-def _joined(parts: Sequence[Any], counts: Sequence[int]) -> Any:
-    """Put one field of several blocks together: still one value where all have the same."""
-    first = parts[0]
-    if not any(isinstance(part, np.ndarray) for part in parts):
-        return first if all(part is first for part in parts) else np.repeat(np.array(parts), counts)
+def joined(parts: Sequence[Any], counts: Sequence[int]) -> Any:
+    """Put a field of several blocks together, arrays or one value each: still one value where all have the same.
+
+    >>> joined([3, 3], [2, 1]), joined([np.array([1, 2]), 3], [2, 2]).tolist()
+    (3, [1, 2, 3, 3])
+    """
+    types, first = set(map(type, parts)), parts[0]
+    if np.ndarray not in types:
+        return first if len(set(map(id, parts))) == 1 else np.repeat(np.array(parts), counts)
+    if len(types) == 1:
+        return np.concatenate(parts)
     return np.concatenate([part if isinstance(part, np.ndarray) else np.full(count, part)
                            for part, count in zip(parts, counts, strict=True)])
+
+
+class Later(NamedTuple):
+    """Events that came in one go, to be spelt out when somebody reads them, with others that came so.
+
+    What numpy asks for a call is more than the rows of one round are worth; of many rounds it is nothing.
+
+    spell   returns many of these, one behind the other: the same function for all of a run
+    facts   what it needs to know of this one
+    rows    how many events
+    steps   local steps in them
+    """
+
+    spell: Callable[[Sequence[Any]], Mixed]
+    facts: Any
+    rows: int
+    steps: int
+
+    def events(self) -> list[Event]:
+        """Return the events one by one, in order."""
+        return self.spell([self.facts]).events()
 
 
 class Mixed(NamedTuple):
@@ -90,44 +110,25 @@ class Mixed(NamedTuple):
     order: NDArray[np.int64]
 
     @staticmethod
-    def of(items: Sequence[Event | Mixed]) -> Mixed:
-        """Return all that came, item after item, as one: a block for all blocks of a kind, one for single events.
+    def of(items: Sequence[Event | Later]) -> Mixed:
+        """Return all that came, item after item, as one.
 
-        Many rounds are put together at once, for what numpy asks for a call is more than a round's rows are worth.
-
-        >>> both = Mixed((Block.of("download", 1, who=4), Block.of("upload", 2, who=np.array([5, 6]))),
-        ...              np.array([1, 0, 2]))
-        >>> found = Mixed.of([Event("plan", 0, 9, -1, 0., 0.), both, both])
+        >>> def spell(all_facts):
+        ...     return Mixed((Block.of("upload", len(all_facts), who=np.array(all_facts)),), np.arange(len(all_facts)))
+        >>> found = Mixed.of([Later(spell, 5, 1, 0), Event("plan", 0, 9, -1, 0., 0.), Later(spell, 4, 1, 0)])
         >>> found.column("who").tolist(), len(found.blocks)
-        ([9, 5, 4, 6, 5, 4, 6], 3)
+        ([5, 9, 4], 2)
         """
         singles = [item for item in items if isinstance(item, Event)]
-        kinds: dict[str, list[Block]] = {"": [Block.single(singles)]} if singles else {}
-        for item in items:
-            if isinstance(item, Mixed):
-                for block in item.blocks:
-                    kinds.setdefault(block.value("kind"), []).append(block)
-        blocks = tuple(Block.joined(alike) for alike in kinds.values())
-        starts = np.cumsum([0, *(block.rows for block in blocks[:-1])])
-        free = dict(zip(kinds, starts.tolist(), strict=True))
-        orders: list[Any] = []
-        for item in items:
-            if isinstance(item, Mixed):
-                orders.append(item.placed(free))
-            else:
-                orders.append((free[""],))
-                free[""] += 1
-        return Mixed(blocks, np.concatenate(orders) if orders else np.empty(0, np.int64))
-
-    def placed(self, free: dict[str, int]) -> NDArray[np.int64]:
-        """Return the order where each block begins at the place that is free for its kind, and take these places."""
-        start, shifts = 0, []
-        for block in self.blocks:
-            kind = block.value("kind")
-            shifts.append(free[kind] - start)
-            start, free[kind] = start + block.rows, free[kind] + block.rows
-        moved: NDArray[np.int64] = self.order + np.repeat(shifts, [block.rows for block in self.blocks])[self.order]
-        return moved
+        laters = [item for item in items if isinstance(item, Later)]
+        spelt = laters[0].spell([later.facts for later in laters]) if laters else Mixed((), np.empty(0, np.int64))
+        if not singles:
+            return spelt
+        # A single event stands behind as many of the others as have come before it.
+        before = np.cumsum([0, *(item.rows if isinstance(item, Later) else 0 for item in items[:-1])])
+        places = before[[isinstance(item, Event) for item in items]]
+        order = np.insert(spelt.order + len(singles), places, np.arange(len(singles)))
+        return Mixed((Block.single(singles), *spelt.blocks), order)
 
     @property
     def rows(self) -> int:
@@ -136,12 +137,8 @@ class Mixed(NamedTuple):
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one field of all events, in order."""
-        whole = _joined([block.value(name) for block in self.blocks], [block.rows for block in self.blocks])
+        whole = joined([block.value(name) for block in self.blocks], [block.rows for block in self.blocks])
         return whole[self.order] if isinstance(whole, np.ndarray) else np.broadcast_to(whole, self.rows)
-
-    def total(self, name: str) -> int:
-        """Return the sum of a field of whole numbers."""
-        return sum(block.total(name) for block in self.blocks)
 
     def events(self) -> list[Event]:
         """Return the events one by one, in order."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.records.blocks import Block, Mixed
+from acesim.records.blocks import Block, Later, Mixed
 from acesim.records.rows import BYTE_PARTS, CUMULATIVE, Event
 
 MOST_WAITING = 20_000
@@ -52,7 +52,7 @@ class Fold:
         self._drift = nan
         self._reported: dict[str, Reported] = {}
         self._lost: dict[str, float] = {}  # empty unless somebody went away: totals then name nothing new
-        self._waiting: list[Event | Mixed] = []  # not counted yet
+        self._waiting: list[Event | Later] = []  # not counted yet
         self._rows = 0
 
     def add(self, event: Event) -> None:
@@ -80,7 +80,7 @@ class Fold:
         elif event.kind == "lost":
             self._add_lost(event)
 
-    def add_all(self, events: Mixed) -> None:
+    def add_all(self, events: Later) -> None:
         """Count many events: at once with those of other rounds, when somebody asks."""
         self._waiting.append(events)
         self._rows += events.rows

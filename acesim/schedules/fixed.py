@@ -66,8 +66,8 @@ class Fixed:
 
     def plan(self, view: View, state: int) -> tuple[Plan, int]:
         """Return the plan of the next round."""
-        enrolled = np.flatnonzero(self.enrolled(view.tier))
         workers = view.tier.size
+        enrolled = np.arange(workers) if self.tier is None else np.flatnonzero(self.enrolled(view.tier))
         plan = Plan(participants=sample(enrolled, self.fraction, (state, view.round)),
                     local_steps=np.full(workers, self.local_steps),
                     weights=weigh(view, self.weights),

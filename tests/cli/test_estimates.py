@@ -2,11 +2,10 @@
 
 import time
 
-import numpy as np
 import pytest
 
 from acesim import estimates, runner, study
-from acesim.records.blocks import Block, Mixed
+from acesim.records.blocks import Later
 from acesim.records.orders import orders_of
 from acesim.records.rows import Event
 
@@ -41,7 +40,7 @@ def test_a_run_that_is_over_at_once_is_known_whole(tmp_path):
 
 def test_looking_ends_after_a_few_rounds():
     watch = estimates._Watch(look_s=0.0)
-    watch.block(Mixed((Block.of("compute", 3, steps=2),), np.arange(3)))
+    watch.block(Later(list, (), rows=3, steps=6))
     for number in range(2):
         watch.event(Event("plan", number, 5, -1, float(number), float(number)))
     with pytest.raises(estimates._Enough):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acesim.records import manifest as manifests
-from acesim.records.blocks import Block, Mixed
+from acesim.records.blocks import Block, Later, Mixed
 from acesim.records.fold import Fold, outside
 from acesim.records.manifest import Manifest, digest, final_figures
 from acesim.records.read import UnusableRun, find, load, refold
@@ -151,24 +151,39 @@ def test_refold_equals_fold_bit_for_bit(events):
 
 
 def in_one_go(rng, count):
-    """Return computations and uploads in some order."""
-    who, joules = np.arange(count), rng.random(2 * count)
-    waits_s = np.where(rng.random(count) < 0.3, nan, rng.random(count))
-    computed = Block.of("compute", count, round=int(rng.integers(9)), who=who, steps=2, wait_s=waits_s,
-                        joules=joules[:count])
-    sent = Block.of("upload", count, round=int(rng.integers(9)), who=who, peer=CLOUD, links=3, header_bytes=7,
-                    values_bytes=rng.integers(0, 10**12, count), proxy_bytes=who, joules=joules[count:])
-    return Mixed((computed, sent), rng.permutation(2 * count))
+    """Return computations and uploads in some order, to be spelt out later."""
+    who, rounds = np.arange(count), rng.integers(9, size=2)
+    waits_s, joules = np.where(rng.random(count) < 0.3, nan, rng.random(count)), rng.random(2 * count)
+    sizes, order = rng.integers(0, 10**12, count), rng.permutation(2 * count)
+    return Later(spelt, (who, rounds, waits_s, joules, sizes, order), 2 * count, 2 * count)
+
+
+def spelt(all_facts):
+    """Return the events that `in_one_go` means."""
+    counts = [len(who) for who, *_ in all_facts]
+    whos, rounds, waits_s, joules, sizes, orders = zip(*all_facts, strict=True)
+    who, total = np.concatenate(whos), sum(counts)
+    own = [np.concatenate([each[count * kind:count * (kind + 1)] for each, count in zip(joules, counts, strict=True)])
+           for kind in range(2)]
+    number = [np.repeat([each[kind] for each in rounds], counts) for kind in range(2)]
+    computed = Block.of("compute", total, round=number[0], who=who, steps=2, wait_s=np.concatenate(waits_s),
+                        joules=own[0])
+    sent = Block.of("upload", total, round=number[1], who=who, peer=CLOUD, links=3, header_bytes=7,
+                    values_bytes=np.concatenate(sizes), proxy_bytes=who, joules=own[1])
+    firsts = np.cumsum([0, *counts[:-1]])
+    return Mixed((computed, sent), np.concatenate([
+        order // count * total + first + order % count
+        for order, count, first in zip(orders, counts, firsts, strict=True)]))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_events_in_one_go_are_those_that_come_one_by_one(seed, tmp_path):
     rng = np.random.default_rng(seed)
     items = [in_one_go(rng, 3) if rng.random() < 0.5 else TIMELINE[rng.integers(len(TIMELINE))] for _ in range(12)]
-    events = [event for item in items for event in (item.events() if isinstance(item, Mixed) else [item])]
+    events = [event for item in items for event in (item.events() if isinstance(item, Later) else [item])]
     folds, writers = [Fold(3, 2), Fold(3, 2)], [RunWriter(tmp_path / name, 30) for name in ("one", "other")]
     for item in items:
-        if isinstance(item, Mixed):
+        if isinstance(item, Later):
             folds[0].add_all(item)
             writers[0].block(item)
         else:
@@ -319,6 +334,6 @@ def test_figures_are_reported_by_their_mean_and_their_last_value_wherever_they_c
     fold = Fold(1, 1)
     for value in (1.0, nan, 4.0):
         fold.add(Event("figure", 0, 2, -1, 0.0, 0.0, name="rank_correlation", value=value))
-        fold.add_all(Mixed((Block.of("compute", 1, who=np.array([0]), steps=np.array([1])),), np.arange(1)))
+        fold.add_all(in_one_go(np.random.default_rng(0), 1))
     fold.add(Event("figure", 0, 2, -1, 0.0, 0.0, name="drift", value=9.0))
     assert fold.reported == {"rank_correlation": {"mean": 2.5, "last": 4.0}}
