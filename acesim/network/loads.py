@@ -154,7 +154,7 @@ class Loads:
         touched, self.touched = self.touched, {}
         changed = []
         for link in touched:
-            could = self._could_bind(link) or self._lingers(link)
+            could = self._lingers(link) or self._could_bind(link)
             if could != self.binds[link]:
                 self.binds[link] = could
                 changed.append(link)
