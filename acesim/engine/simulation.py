@@ -158,8 +158,9 @@ class Simulation:
         """Plan, and send the model to every idle participant (through its region, where there are regions)."""
         cloud, now_s = self.world.cloud, self.agenda.now_s
         plan, self.planner = self.policy.schedule.plan(self._view(), self.planner)
-        check_plan(plan, cloud.round, self.world.topology.worker_names)
-        self.variants.check(plan)
+        if plan is not self.progress.plan:
+            check_plan(plan, cloud.round, self.world.topology.worker_names)
+            self.variants.check(plan)
         self.progress.plan, self.progress.slowest_s = plan, 0.0
         self.recorder.plan(now_s, plan.report)
         if plan.sync_parent:

@@ -54,19 +54,19 @@ class Closed:
     """
 
     def __init__(self, traces: Sequence[Trace]) -> None:
-        lengths = [len(trace) for trace in traces]
-        self._rates = np.concatenate([trace.bytes_per_s for trace in traces])
+        lengths = np.array([len(trace) for trace in traces])
+        # What has passed by each edge of a trace, and the rate after it; 0 after the last, so that both have one place.
         self._passed = np.concatenate([trace.cumulative_bytes for trace in traces])
-        self._length = np.array(lengths)
-        self._last = self._length - 1
-        self._rate_at = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        self._passed_at = self._rate_at + np.arange(len(traces))
+        self._rates = np.concatenate([part for trace in traces for part in (trace.bytes_per_s, [0.0])])
+        self._first = np.cumsum([0, *(lengths[:-1] + 1)])
+        self._last = lengths - 1
         self._step_s = np.array([trace.step_s for trace in traces])
-        self._period_s = self._length * self._step_s
+        self._period_s = lengths * self._step_s
         self._total = np.array([trace.cumulative_bytes[-1] for trace in traces])
-        # Each trace rises by 1, one behind the other: where in them a transfer ends, one search finds for all.
-        self._number = np.arange(len(traces))
-        self._rises = self._passed / self._total.repeat(self._length + 1) + self._number.repeat(self._length + 1)
+        # Each trace rises by 1 from a foot of its own, 2 above the last: where transfers end, one search finds for all.
+        self._foot = 2.0 * np.arange(len(traces))
+        each = lengths + 1
+        self._rises = self._passed / self._total.repeat(each) + self._foot.repeat(each)
 
     def time_to_move(self, rows: Which, nbytes: Bytes, start_s: Seconds, whole_bytes: Bytes | None = None) -> Seconds:
         """Return when transfers over some rows have moved their bytes, all [F]; whole_bytes: they are the rest of."""
@@ -94,27 +94,26 @@ class Closed:
         within = time_s - period * period_s
         step_s = self._step_s[rows]
         step = np.minimum((within / step_s).astype(np.int64), self._last[rows])
-        past = within - step * step_s
-        return period, self._passed[self._passed_at[rows] + step] + self._rates[self._rate_at[rows] + step] * past
+        at = self._first[rows] + step
+        return period, self._passed[at] + self._rates[at] * (within - step * step_s)
 
     def _time_within(self, rows: Which, nbytes: Bytes, slack: Bytes) -> Seconds:
         """Return when `nbytes` have passed within a period that carries them, up to the slack."""
         wanted = np.minimum(np.maximum(nbytes - slack, LEAST_BYTES), self._total[rows])
-        step_s, low, before = self._step_s[rows], *self._before(rows, wanted)
-        past = (nbytes - before) / self._rates[self._rate_at[rows] + low]
-        ends: Seconds = low * step_s + np.minimum(np.maximum(past, 0.0), step_s)
+        at, before = self._before(rows, wanted)
+        step_s, past = self._step_s[rows], (nbytes - before) / self._rates[at]
+        ends: Seconds = (at - self._first[rows]) * step_s + np.minimum(np.maximum(past, 0.0), step_s)
         return ends
 
     def _before(self, rows: Which, wanted: Bytes) -> tuple[NDArray[np.int64], Bytes]:
-        """Return (the last step before which less than `wanted` has passed, what has passed before it), all [F]."""
-        first = self._passed_at[rows]
-        at = self._rises.searchsorted(wanted / self._total[rows] + self._number[rows]) - 1
-        at = np.minimum(np.maximum(at, first), first + self._last[rows])
+        """Return (the last edge by which less than `wanted` has passed, what has passed by it), all [F]."""
+        at = self._rises[1:].searchsorted(wanted / self._total[rows] + self._foot[rows])
+        at = np.maximum(at, self._first[rows])
         while True:  # the search is exact but for its roundings
             before = self._passed[at]
             late, early = before >= wanted, self._passed[at + 1] < wanted
             if not np.count_nonzero(late | early):
-                return at - first, before
+                return at, before
             at += early
             at -= late
 

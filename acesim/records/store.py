@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -32,6 +33,7 @@ CELLS = "cells"
 _COLUMN_TYPES = {int: pa.int64(), float: pa.float64(), str: pa.dictionary(pa.int32(), pa.string())}
 
 
+@cache
 def schema_of(row_type: type) -> pa.Schema:
     """Return the Parquet schema of a row type; text columns are dictionaries.
 

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from acesim.learning.optimizers import LearningRate
 from acesim.scenario.errors import PolicyError
-from acesim.schedules.fixed import Fixed
+from acesim.schedules.fixed import Drawing, Fixed
 from acesim.seam import Generator, Plan, Rated, View
 
 
 class AsynchronousState(NamedTuple):
-    """key of the draws; the server's round in which each worker last got all of the model [W]."""
+    """drawing: Fixed's own; whole: the server's round in which each worker last got all of the model [W]."""
 
-    key: int
+    drawing: Drawing
     whole: NDArray[np.int64]
 
 
@@ -49,12 +49,12 @@ class Asynchronous(Fixed):
 
     def plan(self, view: View, state: AsynchronousState) -> tuple[Plan, AsynchronousState]:  # type: ignore[override]
         """Return the plan of the next round."""
-        plan, _ = super().plan(view, state.key)
+        plan, drawing = super().plan(view, state.drawing)
         if self.learning_rate is not None:
             rate = self.learning_rate(view.progress * self.learning_rate.total)
             plan = replace(plan, levels=[Rated(rate)] * view.tier.size, nbytes=4)
         heard = view.staleness <= 1
         if self.resync_every is None or not (heard & (view.round - state.whole >= self.resync_every)).any():
-            return plan, state
+            return plan, state._replace(drawing=drawing)
         whole = np.where(heard, view.round, state.whole)
-        return replace(plan, down_level=1.0, report={"resync": 1.0}), AsynchronousState(state.key, whole)
+        return replace(plan, down_level=1.0, report={"resync": 1.0}), AsynchronousState(drawing, whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,13 @@ from acesim.scenario.errors import PolicyError
 from acesim.seam import Generator, Plan, View
 
 WEIGHTS = ("examples", "uniform")
+
+
+class Drawing(NamedTuple):
+    """key of a run's draws; same: the plan of every round where nobody is drawn, once it has been made."""
+
+    key: int
+    same: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -53,9 +60,9 @@ class Fixed:
         """Everybody holds the same model only if everybody takes part and is waited for."""
         return 1 if self.fraction == 1 and self.quorum == 1 else None
 
-    def init(self, view: View, rng: Generator) -> int:
+    def init(self, view: View, rng: Generator) -> Drawing:
         """Return the key of this run's draws."""
-        return int(rng.integers(2**63))
+        return Drawing(int(rng.integers(2**63)))
 
     def enrolled(self, tier: NDArray[np.str_]) -> NDArray[np.bool_]:
         """Return who may ever take part; PolicyError where that is nobody."""
@@ -64,16 +71,18 @@ class Fixed:
             raise PolicyError(f"tier = {self.tier}: no worker of the fleet is of this tier")
         return chosen
 
-    def plan(self, view: View, state: int) -> tuple[Plan, int]:
-        """Return the plan of the next round."""
+    def plan(self, view: View, state: Drawing) -> tuple[Plan, Drawing]:
+        """Return the plan of the next round: the very same one where nobody is drawn."""
+        if state.same is not None:
+            return state.same, state
         workers = view.tier.size
         enrolled = np.arange(workers) if self.tier is None else np.flatnonzero(self.enrolled(view.tier))
-        plan = Plan(participants=sample(enrolled, self.fraction, (state, view.round)),
+        plan = Plan(participants=sample(enrolled, self.fraction, (state.key, view.round)),
                     local_steps=np.full(workers, self.local_steps),
                     weights=weigh(view, self.weights),
                     levels=None if self.level is None else [self.level] * workers,
                     quorum=self.quorum, sync_parent=self.sync_parent, late=self.late)
-        return plan, state
+        return plan, Drawing(state.key, plan if self.fraction == 1 else None)
 
 
 def weigh(view: View, by: str) -> NDArray[np.float64]:

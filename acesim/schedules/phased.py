@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from acesim.scenario.errors import PolicyError
-from acesim.schedules.fixed import Fixed
+from acesim.schedules.fixed import Drawing, Fixed
 from acesim.seam import Generator, Plan, Vector, View
 
 
@@ -38,7 +38,7 @@ class WarmUp(Fixed):
         """Return the level of a round."""
         return self.levels[min(round_number // self.rounds, len(self.levels) - 1)]
 
-    def plan(self, view: View, state: int) -> tuple[Plan, int]:
+    def plan(self, view: View, state: Drawing) -> tuple[Plan, Drawing]:
         """Return the plan of the next round."""
         plan, state = super().plan(view, state)
         level = self.level_of(view.round)
@@ -46,10 +46,10 @@ class WarmUp(Fixed):
 
 
 class AccordionState(NamedTuple):
-    """key of the draws; sum of the updates of this window [P] or None; norm of the last window's; critical?;
+    """drawing: Fixed's own; sum of the updates of this window [P] or None; norm of the last window's; critical?;
     changes."""
 
-    key: int
+    drawing: Drawing
     total: Vector | None
     norm: float
     critical: bool
@@ -89,10 +89,10 @@ class Accordion(Fixed):
     def plan(self, view: View, state: AccordionState) -> tuple[Plan, AccordionState]:  # type: ignore[override]
         """Return the plan of the next round."""
         state = self._watch(view, state)
-        plan, _ = super().plan(view, state.key)
+        plan, drawing = super().plan(view, state.drawing)
         level = self.gentle if state.critical else self.harsh
         report = {"critical": float(state.critical)}
-        return replace(plan, levels=[level] * view.tier.size, nbytes=4, report=report), state
+        return replace(plan, levels=[level] * view.tier.size, nbytes=4, report=report), state._replace(drawing=drawing)
 
     def _watch(self, view: View, state: AccordionState) -> AccordionState:
         """Add the last update to the window's; decide at its end."""
@@ -103,4 +103,4 @@ class Accordion(Fixed):
             return state._replace(total=total)
         norm = float(np.linalg.norm(total))
         changed = abs(state.norm - norm) / state.norm if state.norm > 0 else np.inf  # NaN before the first: critical
-        return AccordionState(state.key, None, norm, bool(changed >= self.change))
+        return AccordionState(state.drawing, None, norm, bool(changed >= self.change))

@@ -8,7 +8,7 @@ from acesim.compressors import Clipped, Dense, ErrorFeedback, Grouped, TopK, Uni
 from acesim.engine.world import World
 from acesim.learning.local import GradientStep, LocalSteps
 from acesim.policies import RECIPES
-from acesim.schedules import AceSchedule
+from acesim.schedules import AceSchedule, Drawing
 
 P, HEADER, ROUNDS, W = 24, 64, 12, 6
 
@@ -69,7 +69,7 @@ def test_fedavg_walks_with_the_scenarios_betas_and_its_own_rate():
 def test_fedavg_weighs_by_examples(tmp_path):
     setup = small_setup("fedavg", task=language(counted_text(tmp_path)))
     assert len(set(setup.info.examples)) > 1
-    plan, _ = setup.policy.schedule.plan(_first_view(setup), 0)
+    plan, _ = setup.policy.schedule.plan(_first_view(setup), Drawing(0))
     np.testing.assert_array_equal(plan.weights, setup.info.examples)
 
 

@@ -3,7 +3,7 @@ import pytest
 from tests_support import view
 
 from acesim.scenario.errors import PolicyError
-from acesim.schedules import Fixed
+from acesim.schedules import Drawing, Fixed
 
 
 def test_everybody_takes_part_by_default():
@@ -26,15 +26,21 @@ def test_a_fraction_is_drawn_without_replacement_and_repeats():
     assert schedule.copies is None
 
 
+def test_the_plan_is_the_very_same_in_every_round_where_nobody_is_drawn():
+    for schedule, same in ((Fixed(), True), (Fixed(fraction=0.5), False), (Fixed(tier="cloud"), True)):
+        first, state = schedule.plan(view(9), schedule.init(view(9), np.random.default_rng(0)))
+        assert (schedule.plan(view(9, round=1), state)[0] is first) == same
+
+
 def test_a_fraction_always_leaves_somebody():
     schedule = Fixed(fraction=0.01)
-    plan, _ = schedule.plan(view(5), 0)
+    plan, _ = schedule.plan(view(5), Drawing(0))
     assert plan.participants.size == 1
 
 
 def test_a_tier_alone():
     schedule = Fixed(tier="cloud", weights="uniform")
-    plan, _ = schedule.plan(view(4), 0)
+    plan, _ = schedule.plan(view(4), Drawing(0))
     np.testing.assert_array_equal(plan.participants, [0])
     np.testing.assert_array_equal(schedule.enrolled(view(4).tier), [True, False, False, False])
     np.testing.assert_array_equal(plan.weights, np.ones(4))
@@ -42,7 +48,7 @@ def test_a_tier_alone():
 
 def test_an_empty_tier_is_an_error():
     with pytest.raises(PolicyError, match="no worker of the fleet is of this tier"):
-        Fixed(tier="moon").plan(view(4), 0)
+        Fixed(tier="moon").plan(view(4), Drawing(0))
 
 
 @pytest.mark.parametrize(("field", "value", "rule"), [
