@@ -56,11 +56,11 @@ class Block(NamedTuple):
 def blocks(learning_rate: float | Array, steps: Array, arrays: Sequence[Array]) -> Iterator[Block]:
     """Walk over workers, and over each worker's vectors in blocks."""
     matrices = [np.atleast_2d(array) for array in arrays]
-    length = entries(arrays)
-    rates = np.broadcast_to(learning_rate, len(matrices[0]))
-    for row, (rate, count) in enumerate(zip(rates, np.atleast_1d(steps), strict=True)):
-        for start in range(0, matrices[0].shape[1], length):
-            yield Block(float(rate), int(count), [matrix[row, start:start + length] for matrix in matrices])
+    (count, size), length = matrices[0].shape, entries(arrays)
+    rates = np.broadcast_to(learning_rate, count).tolist()
+    for rate, done, *rows in zip(rates, np.atleast_1d(steps).tolist(), *matrices, strict=True):
+        for start in range(0, size, length):
+            yield Block(rate, done, rows if length == size else [row[start:start + length] for row in rows])
 
 
 def entries(arrays: Sequence[Array]) -> int:
