@@ -125,13 +125,13 @@ class CachedFeedback(CompressorBase):
 
     def _used(self, body: GroupedBody, cache: Cache) -> tuple[Vector, Cache]:
         layout = self.inner.layout(body.codes.size)
-        decoded, kinds = joined(body, layout), layout.kinds[body.picks]
-        sent = np.repeat(kinds != "skip", layout.sizes)
+        decoded, floats = joined(body, layout), layout.are("float")[body.picks]
+        chosen = ~layout.are("skip")[body.picks]
+        sent = np.repeat(chosen, layout.sizes)
         codes, scales = body.codes, body.scales
-        if (kinds == "float").any():
-            codes, scales = _in_eight_bits(decoded, np.repeat(kinds == "float", layout.sizes), body, layout.starts,
-                                           layout.sizes)
-        scales = np.where(kinds != "skip", scales, np.float32(self.rho) * cache.scales)
+        if floats.any():
+            codes, scales = _in_eight_bits(decoded, np.repeat(floats, layout.sizes), body, layout.starts, layout.sizes)
+        scales = np.where(chosen, scales, np.float32(self.rho) * cache.scales)
         codes = np.where(sent, codes, cache.codes)
         again = np.multiply(codes, np.repeat(scales, layout.sizes), dtype=np.float32)
         return np.where(sent, decoded, again), Cache(codes, scales)

@@ -23,7 +23,7 @@ def dithered(vector: Vector, picks: Picks, layout: Layout, known: Moments, rng: 
     A grid of b bits has s = 2^(b-1) - 1 levels; draws P uniform numbers.
     """
     body = rounded(vector, picks, layout, known)
-    grids = layout.kinds[picks] == "grid"
+    grids = layout.are("grid")[picks]
     levels = np.maximum(layout.reaches[picks], 1)
     steps = usable((np.sqrt(known.squares) / levels).astype(np.float32))
     shares = known.magnitudes * np.repeat(inverse(steps), layout.sizes)

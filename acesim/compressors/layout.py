@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.compressors.menu import Operator
+from acesim.compressors.menu import KINDS, Operator
 from acesim.compressors.packing import bytes_of
 from acesim.seam import Wire
 
@@ -23,6 +23,7 @@ class Layout:
              it
     block    entries of a block at that scale; where total is the sum of sizes, a group stays one block
     menu     [L] operators
+    widths   [L] bits of a level's grid; 0 where it has none
 
     >>> Layout((3, 1), 1000, 100, (Operator("skip", 0), Operator("grid", 8))).costs
     array([[  0, 782],
@@ -36,9 +37,15 @@ class Layout:
         self.starts = stops - self.sizes
         self.entries = np.diff(stops * total // int(stops[-1]), prepend=0)
         self.block = max(sizes) if total == int(stops[-1]) else block
-        self.kinds = np.array([operator.kind for operator in menu])
+        self._places = np.arange(len(sizes))
+        self._kinds = {kind: np.array([operator.kind == kind for operator in menu]) for kind in KINDS}
         self.bits = np.array([operator.bits for operator in menu])
+        self.widths = self.bits * (self.are("grid") | self.are("sparse"))
         self.reaches = np.array([operator.reach for operator in menu], np.float32)
+
+    def are(self, kind: str) -> NDArray[np.bool_]:
+        """Say which levels are of a kind, bool [L]."""
+        return self._kinds[kind]
 
     @cached_property
     def level_bytes(self) -> int:
@@ -59,9 +66,9 @@ class Layout:
 
     def wire(self, picks: NDArray[Any]) -> Wire:
         """Return the bytes of these levels [G]; a payload that skips every group is empty."""
-        if (self.kinds[picks] == "skip").all():
+        if self.are("skip")[picks].all():
             return Wire()
-        values, indices, scales = self.wires[np.arange(self.sizes.size), picks].sum(0).tolist()
+        values, indices, scales = self.wires[self._places, picks].sum(0).tolist()
         return Wire(values, indices, scales + self.level_bytes)
 
     def _group(self, operator: Operator, entries: int) -> list[int]:

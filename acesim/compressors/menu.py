@@ -12,6 +12,8 @@ from acesim.compressors.topk import kept
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Wire
 
+KINDS = ("skip", "sign", "grid", "sparse", "float")
+
 
 class Operator(NamedTuple):
     """How one block of entries is sent.

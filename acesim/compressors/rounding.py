@@ -51,16 +51,17 @@ def moments(vector: Vector, layout: Layout) -> Moments:
 
 def rounded(vector: Vector, picks: Picks, layout: Layout, known: Moments) -> GroupedBody:
     """Return the vector [P] with each group at its level in picks [G]."""
-    kinds = layout.kinds[picks]
-    scales = _scales(picks, kinds, layout, known)
+    scales, signs = _scales(picks, layout, known), layout.are("sign")[picks]
     spread_reach = np.repeat(layout.reaches[picks], layout.sizes)
-    nearest = np.rint(vector * np.repeat(inverse(scales), layout.sizes))
+    nearest = np.repeat(inverse(scales), layout.sizes)
+    nearest *= vector
+    np.rint(nearest, out=nearest)
     np.minimum(nearest, spread_reach, out=nearest)
     np.maximum(nearest, np.negative(spread_reach, out=spread_reach), out=nearest)
-    if (kinds == "sign").any():
-        np.copyto(nearest, negative_or_positive(vector), where=np.repeat(kinds == "sign", layout.sizes))
-    for level in np.flatnonzero(layout.kinds == "sparse"):
-        _thin(nearest, np.flatnonzero(picks == level), layout.menu[level].ratio, layout, known)
+    if signs.any():
+        np.copyto(nearest, negative_or_positive(vector), where=np.repeat(signs, layout.sizes))
+    for level in layout.are("sparse").nonzero()[0].tolist():
+        _thin(nearest, (picks == level).nonzero()[0], layout.menu[level].ratio, layout, known)
     floats = _floats(vector, picks, layout)
     return GroupedBody(picks.astype(np.uint8), nearest.astype(np.int8), scales, floats)
 
@@ -90,13 +91,13 @@ def distortions(vector: Vector, layout: Layout, known: Moments) -> NDArray[np.fl
     return np.minimum(measured, 1.0)
 
 
-def _scales(picks: Picks, kinds: NDArray[Any], layout: Layout, known: Moments) -> Vector:
-    scales = np.where(kinds == "sign", known.means, np.float32(0))
+def _scales(picks: Picks, layout: Layout, known: Moments) -> Vector:
+    scales = np.where(layout.are("sign")[picks], known.means, np.float32(0))
     # the rms of all entries says nothing of the largest: a sparse group's step follows from its peak alone
-    rms = np.where(kinds == "sparse", 0, np.sqrt(known.squares / layout.sizes))
-    bits = np.where((kinds == "grid") | (kinds == "sparse"), layout.bits[picks], 0)
-    for width in sorted(set(bits.tolist()) - {0}):
-        scales = np.where(bits == width, step(width, rms, known.peaks), scales)
+    rms = np.where(layout.are("sparse")[picks], 0, np.sqrt(known.squares / layout.sizes))
+    widths = layout.widths[picks]
+    for width in sorted(set(widths.tolist()) - {0}):
+        scales = np.where(widths == width, step(width, rms, known.peaks), scales)
     return usable(scales)
 
 
@@ -130,12 +131,12 @@ def _floats(vector: Vector, picks: Picks, layout: Layout) -> Vector:
         return vector[:0].copy()
     entries: Vector = np.concatenate([vector[start:start + size] for start, size in groups])
     bits = layout.bits[picks]
-    half = np.repeat(bits == 16, layout.sizes * (layout.kinds[picks] == "float"))
+    half = np.repeat(bits == 16, layout.sizes * layout.are("float")[picks])
     if half.any():
         np.copyto(entries, saturated(entries), where=half)
     return entries
 
 
 def _float_groups(picks: Picks, layout: Layout) -> list[tuple[int, int]]:
-    groups = np.flatnonzero(layout.kinds[picks] == "float")
+    groups = layout.are("float")[picks].nonzero()[0]
     return list(zip(layout.starts[groups].tolist(), layout.sizes[groups].tolist(), strict=True))

@@ -16,7 +16,7 @@ from acesim.seam import Vector
 
 def spell(body: GroupedBody, layout: Layout) -> bytes:
     """Return the bytes of a body at the proxy's scale; none when every group is skipped."""
-    if (layout.kinds[body.picks] == "skip").all():
+    if layout.are("skip")[body.picks].all():
         return b""
     parts, at = [pack(body.picks, LEVEL_BITS)], 0
     for group, (start, size) in enumerate(zip(layout.starts.tolist(), layout.sizes.tolist(), strict=True)):
@@ -35,7 +35,7 @@ def read(data: bytes, layout: Layout) -> GroupedBody:
     sizes = layout.sizes.tolist()
     codes, scales = np.zeros(sum(sizes), np.int8), np.zeros(len(sizes), np.float32)
     if not data:
-        skip = int(np.flatnonzero(layout.kinds == "skip")[0])
+        skip = int(np.flatnonzero(layout.are("skip"))[0])
         return GroupedBody(np.full(len(sizes), skip, np.uint8), codes, scales, np.zeros(0, np.float32))
     picks = unpack(data, LEVEL_BITS, len(sizes)).astype(np.uint8)
     floats: list[Vector] = [np.zeros(0, np.float32)]
