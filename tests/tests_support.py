@@ -15,6 +15,7 @@ from acesim.fleet.energy import Radio
 from acesim.learning.tasks import Quadratic
 from acesim.network.topology import Topology
 from acesim.network.traces import constant
+from acesim.records.blocks import Mixed
 from acesim.records.rows import Event
 from acesim.scenario import PolicySpec, Scenario, Stop
 from acesim.seam import Group, ModelInfo, View
@@ -49,13 +50,23 @@ class Rows:
     """A sink that keeps everything."""
 
     def __init__(self):
-        self.events, self.metrics = [], []
+        self.items, self.metrics = [], []
+
+    @property
+    def events(self):
+        """All events in order, those of many rounds spelt out at once, as they are for files."""
+        spelt, events = Mixed.of(self.items).events() if self.items else [], []
+        for item in self.items:
+            start = len(events)
+            events += [item] if isinstance(item, Event) else spelt[start:start + item.rows]
+        return events
 
     def event(self, event):
-        self.events.append(event)
+        self.items.append(event)
 
     def block(self, block):
-        self.events.extend(block.events())
+        assert (block.rows, block.steps) == (len(block.events()), sum(event.steps for event in block.events()))
+        self.items.append(block)
 
     def metric(self, row):
         self.metrics.append(row)

@@ -48,10 +48,10 @@ class Lockstep:
         self._lanes = _lanes(world)
         self._handed = {kind: np.zeros(world.workers_count) for kind in self._lanes}  # bytes since `hand_over`
         self._unmeasured: dict[str, tuple[Wire, Wire]] = {}  # of payloads that are all of one size
-        self._spelling = Spelling(world, {kind: lane.hops for kind, lane in self._lanes.items()})
         self._decode_s = _work_s(world, world.policy.downlink.work("decode"))
         self._encode_s = _work_s(world, world.policy.uplink.work("encode"))
         self._admit_s = float(_work_s(world, world.policy.uplink.work("decode"))[world.cloud_row])
+        self._spelling = Spelling(world, {kind: lane.hops for kind, lane in self._lanes.items()}, self._encode_s)
 
     def fits(self, plan: Plan) -> bool:
         """Say whether a plan's round can be played in one go: whom it names are idle, and all are waited for."""
@@ -77,7 +77,7 @@ class Lockstep:
         workers, steps = [world.workers[row] for row in rows.tolist()], np.asarray(plan.local_steps)[rows]
         taken = np.array([worker.steps for worker in workers])
         ended_s = np.array([worker.ended_s for worker in workers])
-        received = self._send("download", rows, [each.payload for each in down], which,
+        received = self._send("download", rows, [(each.payload, world.cloud_row) for each in down], which,
                               np.array([each.ready_s for each in down]).take(which), plan.nbytes)
         begin_s = received.here_s + self._decode_s[at]
         end_s = begin_s + world.fleet.spans_s(rows, taken, steps, begin_s)
@@ -85,11 +85,9 @@ class Lockstep:
         order = np.lexsort((rows, received.here_s, begin_s, end_s)).tolist()
         self._begin(plan, workers, order, [down[place].result for place in which], end_s, guide)
         losses, answers = self._trained(plan, workers, order)
-        encode_s = self._encode_s[at]
-        answered = self._send("upload", rows, *_of_sizes([each.payload for each in answers]), end_s + encode_s,
-                              4 * plan.sketch)
+        answered = self._send("upload", rows, *_of_sizes(answers), end_s + self._encode_s[at], 4 * plan.sketch)
         self._recorder.emit_all(self._spelling.later(Played(
-            world.cloud.round, rows, received, begin_s, end_s, steps, begin_s - ended_s, losses, encode_s, answered)))
+            world.cloud.round, rows, received, begin_s, end_s, steps, begin_s - ended_s, losses, answered)))
         self._note(rows, now_s, received, (end_s - begin_s, steps), answered)
         return self._admitted(answered.here_s), answers
 
@@ -134,12 +132,11 @@ class Lockstep:
         return np.array(losses), [*map(Update, numbers, payloads, [weights[row] for row in numbers], repeat(version),
                                        [counts[row] for row in numbers], spoken, batches)]
 
-    def _send(self, kind: str, rows: Rows, payloads: Sequence[Payload], which: Sequence[int], ready_s: Seconds,
-              control: int) -> Messages:
-        """Move a message to or from each participant: which of some payloads."""
+    def _send(self, kind: str, rows: Rows, payloads: Sequence[tuple[Payload, int]], which: Sequence[int],
+              ready_s: Seconds, control: int) -> Messages:
+        """Move a message to or from each participant: which of some payloads and their senders."""
         topology, up = self._world.topology, kind == "upload"
-        firsts = [int(rows[which.index(place)]) if up else self._world.cloud_row for place in range(len(payloads))]
-        sizes = self._sizes(kind, payloads, firsts)
+        sizes = self._sizes(kind, payloads)
         each: tuple[Any, ...] = tuple(sizes[0].tolist()) if len(payloads) == 1 else tuple(sizes.T.take(which, axis=1))
         nbytes = np.full(rows.size, each[0] + each[1] + each[2] + float(control + topology.message_header_bytes))
         at = self._at(rows)
@@ -149,10 +146,10 @@ class Lockstep:
         latency_s = self._jitter.latencies_s(rows, "up" if up else "down", usual_s)
         return Messages(each, control, nbytes, ready_s, sent_s, sent_s + latency_s)
 
-    def _sizes(self, kind: str, payloads: Sequence[Payload], senders: Sequence[int]) -> NDArray[np.int64]:
+    def _sizes(self, kind: str, payloads: Sequence[tuple[Payload, int]]) -> NDArray[np.int64]:
         """Return the nominal bytes of payloads and their own [n, 4], after checking these."""
         sizes = []
-        for payload, sender in zip(payloads, senders, strict=True):
+        for payload, sender in payloads:
             formula, nominal = self._wires(kind, payload.measure)
             check_payload(self._world.name(sender), payload.nbytes, formula.total)
             sizes.append((*nominal, payload.nbytes))
@@ -202,18 +199,22 @@ class Lockstep:
 
 def _work_s(world: World, work: Work) -> Seconds:
     """Return the simulated time of declared work on one nominal model for each row of the fleet."""
-    parts = [(each.launch_s, 1 / each.memory_bytes_per_s, 1 / each.flops_per_s) for each in world.fleet.devices]
-    launch_s, byte_s, flop_s = np.array(parts).T
-    each_s = work.bytes * byte_s + work.flops * flop_s
-    spans_s: Seconds = work.launches * launch_s + world.setup.info.nominal_size * each_s
-    return spans_s
+    fleet, entries = world.fleet, world.setup.info.nominal_size
+    return np.array([fleet.launch_s(row, work) + fleet.work_s(row, work, entries) for row in range(len(fleet.devices))])
 
 
-def _of_sizes(payloads: Sequence[Payload]) -> tuple[list[Payload], list[int]]:
-    """Return (payloads of different sizes, which of them each is like)."""
+def _of_sizes(answers: Sequence[Update]) -> tuple[list[tuple[Payload, int]], list[int]]:
+    """Return (payloads of different sizes and who sends them first, which of these each answer's is like)."""
     places: dict[tuple[int, int], int] = {}
-    which = [places.setdefault((id(payload.measure), payload.nbytes), len(places)) for payload in payloads]
-    return [payloads[which.index(place)] for place in range(len(places))], which
+    different: list[tuple[Payload, int]] = []
+    which = []
+    for answer in answers:
+        payload = answer.payload
+        place = places.setdefault((id(payload.measure), payload.nbytes), len(different))
+        if place == len(different):
+            different.append((payload, answer.sender))
+        which.append(place)
+    return different, which
 
 
 def _lanes(world: World) -> dict[str, Lane]:

@@ -25,14 +25,10 @@ class TrainingPrint:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
-    def add_inbox(self, inbox: Sequence[Message | Update]) -> None:
-        """Add the messages of one aggregation, sorted by sender; what they contain the model tells that they make."""
+    def add_round(self, inbox: Sequence[Message | Update], model: Vector) -> None:
+        """Add the messages of one aggregation, sorted by sender, and the model they made: it tells their contents."""
         lines = [f"{each.sender},{each.version},{each.payload.nbytes},{each.batches};" for each in inbox]
-        self._hash.update("".join(lines).encode())
-
-    def add_model(self, model: Vector) -> None:
-        """Add the model that an aggregation has made."""
-        self._hash.update(f"{content(model)};".encode())
+        self._hash.update(f"{''.join(lines)}{content(model)};".encode())
 
     def add_alone(self, row: int, result: Result) -> None:
         """Add a worker's local training that was sent to nobody."""

@@ -70,8 +70,8 @@ class Simulation:
         self.guided = aggregator if isinstance(aggregator, Guided) else None
         self.remembering = uplink if isinstance(uplink, Remembering) else None
         self.down_state = self.policy.downlink.init(setup.info.size)
-        self.encode_s = self.post.work_s(self.world.cloud_row, self.policy.downlink.work("encode"))
-        self.step_s = self.post.work_s(self.world.cloud_row, aggregator.work())
+        self.cloud_encode_s = self.post.work_s(self.world.cloud_row, self.policy.downlink.work("encode"))
+        self.cloud_step_s = self.post.work_s(self.world.cloud_row, aggregator.work())
         self.planner: Any = None
         self.world.guide = self._guide()
 
@@ -196,7 +196,7 @@ class Simulation:
             if place is None:
                 place = places[known(worker), variant] = len(down)
                 payload, result = self._encode_down(cloud, worker, plan, variant)
-                down.append(Download(payload, result, cloud.occupy(self.agenda.now_s, self.encode_s)))
+                down.append(Download(payload, result, cloud.occupy(self.agenda.now_s, self.cloud_encode_s)))
             which.append(place)
         end_s, answers = self.lockstep.play(plan, self.agenda.now_s, down, which, self.world.guide)
         self.agenda.at(end_s, "step", answers)
@@ -276,17 +276,16 @@ class Simulation:
     def _step(self, inbox: Sequence[Message | Update]) -> None:
         """Take the cloud's aggregation step."""
         cloud, before, now_s = self.world.cloud, self.world.cloud.model, self.agenda.now_s
-        self.print.add_inbox(inbox)  # while its messages are still in the cache
         cloud.model, self.outer = self.policy.aggregator.step(before, *self._opened(cloud, inbox), self.outer)
         self.variants.step(self.outer)
         self.world.guide = self._guide()
-        if not (-np.inf < cloud.model.min() and cloud.model.max() < np.inf):  # nor NaN, which is both
+        if not (-np.inf < cloud.model.min() and cloud.model.max() < np.inf):  # NaN fails both
             raise PolicyError(f"round {cloud.round}: the model is no longer finite; lower the learning rate or the "
                               "compression")
         self.progress.update, self.progress.step = self.policy.aggregator.update(self.outer), cloud.model - before
         cloud.version += 1
-        self.print.add_model(cloud.model)
-        done_s = cloud.occupy(now_s, self.step_s)
+        self.print.add_round(inbox, cloud.model)
+        done_s = cloud.occupy(now_s, self.cloud_step_s)
         self.recorder.aggregation(cloud.row, cloud.round, now_s, done_s)
         self._then(done_s, "finish_round")
 

@@ -146,9 +146,8 @@ class LocalSteps:
             place = np.broadcast_to(place, slope.shape) if step == 0 else place
             if self.proximal:
                 slope = slope + self.proximal * (place - anchor)
-            steps_done = done.tolist()
-            rate = {count: self.learning_rate(count) for count in set(steps_done)}  # mostly one for all
-            rates = np.array([rate[count] for count in steps_done])
+            counts, which = np.unique(done, return_inverse=True)  # mostly one for all
+            rates = np.array([self.learning_rate(count) for count in counts.tolist()])[which]
             place, inner = self.optimizer.step(place, slope, rates, inner, in_place=step > 0)
             done = done + 1
         return np.subtract(anchor, place, out=place), (done, *inner)

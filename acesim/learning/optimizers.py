@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 BLOCK = 1 << 19
-"""Entries that are updated together, of all arrays: more leave the caches, fewer pay numpy's cost per call."""
+"""Entries that are updated together, of all arrays: few enough for the caches, many for numpy's cost per call."""
 
 
 class Optimizer(Protocol):

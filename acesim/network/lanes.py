@@ -63,8 +63,8 @@ class Closed:
         self._step_s = np.array([trace.step_s for trace in traces])
         self._period_s = lengths * self._step_s
         self._total = np.array([trace.cumulative_bytes[-1] for trace in traces])
-        # Each trace rises by 1 from a foot of its own, 2 above the last: where transfers end, one search finds for all.
-        self._foot = 2.0 * np.arange(len(traces))
+        # Each trace rises by 1 from where the last has ended: where transfers end, one search finds for all.
+        self._foot = np.arange(len(traces), dtype=np.float64)
         each = lengths + 1
         self._rises = self._passed / self._total.repeat(each) + self._foot.repeat(each)
 
@@ -108,7 +108,7 @@ class Closed:
     def _before(self, rows: Which, wanted: Bytes) -> tuple[NDArray[np.int64], Bytes]:
         """Return (the last edge by which less than `wanted` has passed, what has passed by it), all [F]."""
         at = self._rises[1:].searchsorted(wanted / self._total[rows] + self._foot[rows])
-        at = np.maximum(at, self._first[rows])
+        at = np.maximum(at, self._first[rows])  # what is little may be rounded to the foot, where the trace before ends
         while True:  # the search is exact but for its roundings
             before = self._passed[at]
             late, early = before >= wanted, self._passed[at + 1] < wanted

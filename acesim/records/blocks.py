@@ -46,15 +46,6 @@ class Block(NamedTuple):
         value = self.value(name)
         return int(value.sum()) if isinstance(value, np.ndarray) else int(value) * self.rows
 
-    def events(self) -> list[Event]:
-        """Return the events one by one."""
-        return [Event(*values) for values in zip(*self.lists(), strict=True)]
-
-    def lists(self) -> list[list[Any]]:
-        """Return plain values, a list for each field of an Event."""
-        return [column.tolist() if isinstance(column, np.ndarray) else [column] * self.rows
-                for column in self.columns]
-
 
 _BARE: dict[str, Any] = {"kind": "", "round": 0, "who": 0, "peer": -1, "start_s": nan, "end_s": nan,
                          **Event._field_defaults}
@@ -66,12 +57,12 @@ _PLACE = {name: place for place, name in enumerate(Event._fields)}
 def joined(parts: Sequence[Any], counts: Sequence[int]) -> Any:
     """Put a field of several blocks together, arrays or one value each: still one value where all have the same.
 
-    >>> joined([3, 3], [2, 1]), joined([np.array([1, 2]), 3], [2, 2]).tolist()
-    (3, [1, 2, 3, 3])
+    >>> joined([1000, int("1000")], [2, 1]), joined([np.array([1, 2]), 3], [2, 2]).tolist()
+    (1000, [1, 2, 3, 3])
     """
     types, first = set(map(type, parts)), parts[0]
     if np.ndarray not in types:
-        return first if len(set(map(id, parts))) == 1 else np.repeat(np.array(parts), counts)
+        return first if len(set(parts)) == 1 else np.repeat(np.array(parts), counts)
     if len(types) == 1:
         return np.concatenate(parts)
     return np.concatenate([part if isinstance(part, np.ndarray) else np.full(count, part)
@@ -111,7 +102,7 @@ class Mixed(NamedTuple):
 
     @staticmethod
     def of(items: Sequence[Event | Later]) -> Mixed:
-        """Return all that came, item after item, as one.
+        """Return all that came, item after item, as one; single events, if there are any, are the first block.
 
         >>> def spell(all_facts):
         ...     return Mixed((Block.of("upload", len(all_facts), who=np.array(all_facts)),), np.arange(len(all_facts)))

@@ -61,7 +61,7 @@ class Fixed:
         return 1 if self.fraction == 1 and self.quorum == 1 else None
 
     def init(self, view: View, rng: Generator) -> Drawing:
-        """Return the key of this run's draws."""
+        """Return the key of this run's draws, and no plan yet."""
         return Drawing(int(rng.integers(2**63)))
 
     def enrolled(self, tier: NDArray[np.str_]) -> NDArray[np.bool_]:
@@ -76,13 +76,17 @@ class Fixed:
         if state.same is not None:
             return state.same, state
         workers = view.tier.size
-        enrolled = np.arange(workers) if self.tier is None else np.flatnonzero(self.enrolled(view.tier))
+        enrolled = np.flatnonzero(self.enrolled(view.tier))
         plan = Plan(participants=sample(enrolled, self.fraction, (state.key, view.round)),
                     local_steps=np.full(workers, self.local_steps),
                     weights=weigh(view, self.weights),
                     levels=None if self.level is None else [self.level] * workers,
                     quorum=self.quorum, sync_parent=self.sync_parent, late=self.late)
-        return plan, Drawing(state.key, plan if self.fraction == 1 else None)
+        if self.fraction < 1:
+            return plan, state
+        for array in (plan.participants, plan.local_steps, plan.weights):
+            array.setflags(write=False)  # later rounds have them too
+        return plan, Drawing(state.key, plan)
 
 
 def weigh(view: View, by: str) -> NDArray[np.float64]:

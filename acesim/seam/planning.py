@@ -112,4 +112,4 @@ class Schedule(Protocol):
         """Return which workers may ever take part [W]; an epoch is steps_per_epoch local steps of each of them."""
 
     def plan(self, view: View, state: Any) -> tuple[Plan, Any]:
-        """Return the plan of the next round."""
+        """Return the plan of the next round; one that is returned again is not checked again, so never change one."""

@@ -77,6 +77,19 @@ def test_launches_and_start_ups():
     same(*both(replace(setup, topology=replace(setup.topology, message_startup_s=0.5))))
 
 
+@pytest.mark.parametrize("launch_s", [[0.0] * 3, [0.25, 0.0, 0.5]])
+def test_encoders_that_take_no_time_have_no_rows(launch_s):
+    """Work is declared, but only launches cost something here, and not on every device."""
+    policy = TreePolicy(GradientStep(), ErrorFeedback(TopK(0.5)), Outer(SGD(), RATE), Dense("bf16"), Fixed())
+    setup = hand_setup(policy, up=[500, 125, 600], down=[1000, 250, 900], step_s=[2, 1, 3], rounds=3)
+    devices = [replace(device, launch_s=each_s) for device, each_s in
+               zip(setup.fleet.devices, [*launch_s, *[0.0] * 9], strict=False)]
+    setup = replace(setup, fleet=replace(setup.fleet, devices=tuple(devices)))
+    one, other = both(setup)
+    same(one, other)
+    assert len(other.of("encode")) == 3 * np.count_nonzero(launch_s)
+
+
 def test_stragglers_and_slow_phases():
     compute = {"stragglers": {"spread": 0.4, "share": 0.2},
                "slow_phases": {"factor": 3, "every": "2 min", "last": "60 s"}}

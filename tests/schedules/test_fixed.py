@@ -32,6 +32,20 @@ def test_the_plan_is_the_very_same_in_every_round_where_nobody_is_drawn():
         assert (schedule.plan(view(9, round=1), state)[0] is first) == same
 
 
+def test_a_plan_of_all_rounds_cannot_be_changed_by_one():
+    plan, _ = Fixed().plan(view(4), Drawing(0))
+    with pytest.raises(ValueError, match="read-only"):
+        plan.weights[0] = -1.0
+
+
+def test_who_is_enrolled_is_asked():
+    class Even(Fixed):
+        def enrolled(self, tier):
+            return np.arange(tier.size) % 2 == 0
+
+    np.testing.assert_array_equal(Even().plan(view(5), Drawing(0))[0].participants, [0, 2, 4])
+
+
 def test_a_fraction_always_leaves_somebody():
     schedule = Fixed(fraction=0.01)
     plan, _ = schedule.plan(view(5), Drawing(0))
