@@ -184,8 +184,11 @@ class Lockstep:
         measured, progress, (spans_s, steps), at = self._world.measured, self._progress, trained, self._at(rows)
         progress.steps += sum(steps.tolist())
         progress.slowest_s = max(progress.slowest_s, *spans_s.tolist())
-        new = np.array([self._rates(answered), self._rates(received), spans_s / steps, answered.here_s - now_s])
-        measured.of_workers[:, at] = averages(measured.of_workers[:, at], new)
+        for known, new in ((measured.down_bandwidth_bytes_per_s, self._rates(received)),
+                           (measured.bandwidth_bytes_per_s, self._rates(answered)),
+                           (measured.compute_s, spans_s / steps),
+                           (measured.round_time_s, answered.here_s - now_s)):
+            known[at] = averages(known[at], new)
         measured.asked[at] += 1
         measured.answered[at] += 1
         measured.heard[at] = self._world.cloud.round

@@ -131,13 +131,13 @@ class Server:
 
 @dataclass
 class Measured:
-    """What the cloud has measured of its workers [W] and regions [R]; NaN before the first time.
+    """What the cloud has measured of its workers [W] and regions [R]; NaN before the first time."""
 
-    of_workers   [4, W]: bandwidth up and down, time of a local step, time of a round
-    """
-
-    of_workers: NDArray[np.float64]
+    bandwidth_bytes_per_s: NDArray[np.float64]
+    down_bandwidth_bytes_per_s: NDArray[np.float64]
     region_bandwidth_bytes_per_s: NDArray[np.float64]
+    compute_s: NDArray[np.float64]
+    round_time_s: NDArray[np.float64]
     drift: NDArray[np.float64]
     heard: NDArray[np.int64]
     asked: NDArray[np.int64]
@@ -147,33 +147,11 @@ class Measured:
     @staticmethod
     def of(workers: int, regions: int) -> Measured:
         """Return the state before anything was measured."""
+        def unknown(rows: int) -> NDArray[np.float64]:
+            return np.full(rows, np.nan)
         heard, asked, answered = np.zeros((3, workers), dtype=np.int64)
-        return Measured(np.full((4, workers), np.nan), np.full(regions, np.nan), np.full(workers, np.nan),
-                        heard, asked, answered)
-
-    def _row(self, number: int) -> NDArray[np.float64]:
-        row: NDArray[np.float64] = self.of_workers[number]
-        return row
-
-    @property
-    def bandwidth_bytes_per_s(self) -> NDArray[np.float64]:
-        """Up, of the last flows [W]."""
-        return self._row(0)
-
-    @property
-    def down_bandwidth_bytes_per_s(self) -> NDArray[np.float64]:
-        """Down, of the last flows [W]."""
-        return self._row(1)
-
-    @property
-    def compute_s(self) -> NDArray[np.float64]:
-        """Time of a local step [W]."""
-        return self._row(2)
-
-    @property
-    def round_time_s(self) -> NDArray[np.float64]:
-        """Time from a round's plan to a worker's answer [W]."""
-        return self._row(3)
+        return Measured(unknown(workers), unknown(workers), unknown(regions), unknown(workers), unknown(workers),
+                        unknown(workers), heard, asked, answered)
 
 
 def needed(quorum: float, awaited: int) -> int:

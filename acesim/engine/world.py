@@ -111,12 +111,12 @@ class World:
              curvature: Vector | None = None) -> View:
         """Return what the cloud knows when it plans."""
         measured = self.measured
-        up, down, compute_s, round_time_s = measured.of_workers.copy()
         return View(round=max(self.cloud.round, 0), progress=progress, time_s=now_s,
-                    bandwidth_bytes_per_s=up, down_bandwidth_bytes_per_s=down,
+                    bandwidth_bytes_per_s=measured.bandwidth_bytes_per_s.copy(),
+                    down_bandwidth_bytes_per_s=measured.down_bandwidth_bytes_per_s.copy(),
                     region_bandwidth_bytes_per_s=measured.region_bandwidth_bytes_per_s.copy(),
-                    latency_s=np.asarray(self.topology.up_latency_s), compute_s=compute_s,
-                    round_time_s=round_time_s, examples=self.examples, tier=self.tier,
+                    latency_s=np.asarray(self.topology.up_latency_s), compute_s=measured.compute_s.copy(),
+                    round_time_s=measured.round_time_s.copy(), examples=self.examples, tier=self.tier,
                     region=np.asarray(self.topology.region_of),
                     participation=measured.answered / np.maximum(measured.asked, 1),
                     staleness=np.maximum(self.cloud.round - measured.heard, 0), drift=measured.drift.copy(),
