@@ -274,8 +274,20 @@ class Line:
     def growth(self, window_bytes: float, queue_share: float) -> list[Stage]:
         """Return the stages after slow start lost packets of this window, until the route is full, or random loss
         keeps the window where it is."""
-        growth = self._after_burst(window_bytes, queue_share)
-        goal = min(self.product_bytes, self.tcp.closed_bytes, self.lossy_window_bytes) / self.tcp.mss_bytes
+        return self._stages(self._after_burst(window_bytes, queue_share), self.product_bytes)
+
+    def overflow(self, rate_bytes_per_s: float) -> list[Stage]:
+        """Return the stages after slow start filled route and queue at this rate; none if the route stays full.
+
+        The window peaks at rate (RTT + queue), which takes a round trip, and the loss another one to be noticed;
+        then it rises from back_off of the peak until it fills its share of the route again.
+        """
+        growth = Growth(self.tcp, rate_bytes_per_s * self.full_s / self.tcp.mss_bytes, self.rtt_s)
+        stages = self._stages(growth, rate_bytes_per_s * self.rtt_s) if self.overflows else []
+        return [Stage(self.rtt_s + self.full_s, rate_bytes_per_s * self.rtt_s), *stages] if stages else []
+
+    def _stages(self, growth: Growth, full_bytes: float) -> list[Stage]:
+        goal = min(full_bytes, self.tcp.closed_bytes, self.lossy_window_bytes) / self.tcp.mss_bytes
         stages, window = [], growth.start
         while window < goal:
             after = min(window * GROWTH_STEP, goal)

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from acesim.network.replay import replay
-from acesim.network.tcp_reference import LINUX, NS3, Case
+from acesim.network.tcp_reference import LINUX, NS3, Case, ns3_runs
 from acesim.scenario.units import from_mbps
 
 WIDE_BYTES_PER_S = 1e12
@@ -16,6 +16,8 @@ LONG_FAT_BYTES = 12_500
 """A route is long and fat if its bandwidth-delay product is above 10^5 bits (RFC 1072)."""
 SHORT_RTTS = 5.0
 """A transfer is short if a fluid would be through in so many round trips."""
+FAR = 0.35
+SOURCES = ("ns-3", "linux", "ns-3, our runs")
 SHALLOW = 0.5
 """A queue is shallow if it holds less than this share of the bandwidth-delay product."""
 
@@ -23,7 +25,7 @@ SHALLOW = 0.5
 class Row(NamedTuple):
     """One comparison, by the transfer that took longest; errors are relative, signed.
 
-    source   "ns-3" or "linux"
+    source   of SOURCES
     kind     see `kind_of`
     """
 
@@ -47,20 +49,22 @@ class Row(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """Errors of one class: sizes, not signed."""
+    """Errors of one class: sizes, not signed; within: share of the cases that are off by FAR at most."""
 
     source: str
     kind: str
     cases: int
     median_error: float
     worst_error: float
+    within: float
     fluid_median_error: float
     fluid_worst_error: float
 
 
 def rows() -> list[Row]:
     """Return all comparisons."""
-    return [_row(source, case) for source, cases in (("ns-3", NS3), ("linux", LINUX)) for case in cases]
+    cases = dict(zip(SOURCES, (NS3, LINUX, ns3_runs()), strict=True))
+    return [_row(source, case) for source in SOURCES for case in cases[source]]
 
 
 def summary(compared: Sequence[Row]) -> list[Summary]:
@@ -74,7 +78,8 @@ def summary(compared: Sequence[Row]) -> list[Summary]:
 def _summary(source: str, kind: str, members: Sequence[Row]) -> Summary:
     errors = [abs(row.error) for row in members]
     fluid = [abs(row.fluid_error) for row in members]
-    return Summary(source, kind, len(members), median(errors), max(errors), median(fluid), max(fluid))
+    within = sum(each <= FAR for each in errors) / len(errors)
+    return Summary(source, kind, len(members), median(errors), max(errors), within, median(fluid), max(fluid))
 
 
 def kind_of(case: Case) -> str:
@@ -84,7 +89,9 @@ def kind_of(case: Case) -> str:
     ('plain', 'long-fat', 'window-limited')
     """
     product_bytes = from_mbps(case.rate_mbps) * case.rtt_s
-    if case.start_s:
+    if case.loss:
+        return "random loss"
+    if case.start_s and max(case.start_s) > case.rtt_s:
         return "several flows, one after the other"
     if case.extra_s:
         return "several flows, unequal round trips"
@@ -114,7 +121,7 @@ def document(case: Case, transport: str) -> dict[str, Any]:
               "route": ["bottleneck", *([number] if case.extra_s else [])]}
              for number in range(len(case.measured_s))]
     tcp = {"kind": "tcp", "queue_packets": case.queue_packets, "congestion": case.congestion,
-           "window_bytes": case.window_bytes}
+           "window_bytes": case.window_bytes, "loss": case.loss}
     return {"links": links, "flows": flows, "transport": tcp if transport == "tcp" else "fluid"}
 
 

@@ -269,7 +269,8 @@ class TcpFlows:
         rate = connection.piece / took_s if took_s else math.inf
         round_end_s = connection.piece_s + line.rtt_s
         if took_s > line.rtt_s * (1 + NEARLY_S):
-            connection.phase, round_end_s = "steady", now_s
+            connection.stages = line.overflow(rate)
+            connection.phase, round_end_s = "growth" if connection.stages else "steady", now_s
             self._hold(connection, line, rate)
         elif connection.window >= self.tcp.closed_bytes:
             connection.phase = "steady"

@@ -1,14 +1,21 @@
-"""Transfers over real and simulated TCP, to hold the model against: measured by others, none computed here.
+"""Transfers over real and simulated TCP, to hold the model against; no figure was computed by acesim.
 
-NS3     ns-3 3.37: initial window 10, MSS 1448, SACK, 64 MB buffers unless a window is given, drop-tail queue
-LINUX   kernel 6.18: token bucket at a router, delay line in user space, MTU 1500; several runs are repeats
+NS3          ns-3 3.37: initial window 10, MSS 1448, SACK, 64 MB buffers unless a window is given, drop-tail queue
+LINUX        kernel 6.18: token bucket at a router, delay line in user space, MTU 1500; several runs are repeats
+ns3_runs()   traces/ns3.csv: a thousand more in ns-3 3.39 (3.44 where cubic loses packets at random), over the same
+             kind of bottleneck: shallow queues, random loss, many flows; tests/network/ns3 measures them anew
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import csv
+from functools import lru_cache
+from typing import NamedTuple, cast
 
-from acesim.network.tcp import Congestion
+from acesim.network.models import traces_folder
+from acesim.network.tcp import CONGESTIONS, Congestion
+
+RUNS_FILE = "ns3.csv"
 
 
 class Case(NamedTuple):
@@ -20,6 +27,7 @@ class Case(NamedTuple):
     window_bytes                   as in `Tcp`
     extra_s                        one-way latency of each transfer's own link
     start_s                        of each transfer
+    loss                           share of packets lost at random; measured_s is then a mean of several runs
     """
 
     rate_mbps: float
@@ -31,6 +39,32 @@ class Case(NamedTuple):
     window_bytes: int | None = None
     extra_s: tuple[float, ...] = ()
     start_s: tuple[float, ...] = ()
+    loss: float = 0.0
+
+
+@lru_cache(maxsize=1)
+def ns3_runs() -> tuple[Case, ...]:
+    """Return the transfers of traces/ns3.csv.
+
+    >>> ns3_runs()[0]
+    Case(rate_mbps=5.0, rtt_s=0.01, size_bytes=100000, queue_packets=10, congestion='cubic', measured_s=(0.18853,), \
+window_bytes=None, extra_s=(), start_s=(), loss=0.0)
+    """
+    with traces_folder().joinpath(RUNS_FILE).open(encoding="utf-8") as file:
+        return tuple(map(_case, csv.DictReader(file)))
+
+
+def _case(row: dict[str, str]) -> Case:
+    if row["congestion"] not in CONGESTIONS:
+        raise ValueError(f"{RUNS_FILE}: congestion {row['congestion']!r}: must be one of {CONGESTIONS}")
+    return Case(float(row["rate_mbps"]), float(row["rtt_s"]), int(row["size_bytes"]), int(row["queue_packets"]),
+                cast("Congestion", row["congestion"]), _numbers(row["measured_s"]),
+                int(row["window_bytes"]) if row["window_bytes"] else None, _numbers(row["extra_s"]),
+                _numbers(row["start_s"]), float(row["loss"] or 0))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split()))
 
 
 NS3: tuple[Case, ...] = (

@@ -72,7 +72,7 @@ def _classes(fluid: bool) -> Iterator[str]:
     """Say the error of the last finisher, median of the classes' and worst, for single and several flows."""
     for several, name in ((False, "single flows"), (True, "several")):
         parts = []
-        for source in ("ns-3", "linux"):
+        for source in tcp_card.SOURCES:
             rows = [row for row in found()[0] if row.source == source and row.kind.startswith("several") == several]
             middle = median(each for row in rows for each in [_middle(row, fluid)] * row.cases)
             worst = max(row.fluid_worst_error if fluid else row.worst_error for row in rows)

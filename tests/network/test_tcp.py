@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from acesim.network.flows import Flows
 from acesim.network.tcp import Growth, Line, Tcp, tcp_of
-from acesim.network.tcp_card import document, kind_of, predicted_s, rows, summary
+from acesim.network.tcp_card import FAR, SOURCES, document, kind_of, predicted_s, rows, summary
 from acesim.network.tcp_flows import TcpFlows
-from acesim.network.tcp_reference import LINUX, NS3
+from acesim.network.tcp_reference import LINUX, NS3, ns3_runs
 from acesim.network.traces import Least, Trace, constant
 from acesim.scenario.errors import TraceError
 from acesim.scenario.schema import NetworkSpec
@@ -217,12 +217,13 @@ GRID = [(rate, rtt_s, queue, nbytes) for rate in (6.25e5, 6.25e6, 1e8) for rtt_s
 @pytest.mark.parametrize("congestion", ["cubic", "reno", "bbr"])
 def test_more_bytes_take_longer_and_more_loss_not_less(congestion):
     """Losses are played at their mean distances, one by one, so that one more loss may come a round later and cost
-    less: by a quarter at most.  Without any, transfers are never slower but for a round of bbr's."""
+    less: by a quarter at most.  Without any, transfers are not slower, but where one early loss forestalls the overflow
+    that slow start would end in: by half a per cent."""
     for rate, rtt_s, queue, nbytes in GRID:
         took_s = [alone(Tcp(congestion=congestion, queue_packets=queue, loss=loss), nbytes, rate, rtt_s)
                   for loss in (0.0, 1e-5, 1e-4, 1e-3, 1e-2)]
         assert all(more >= 0.75 * less for less, more in pairwise(took_s)), (rate, rtt_s, queue)
-        assert min(took_s) >= took_s[0] * (1 - 1e-9)
+        assert min(took_s) >= took_s[0] * 0.995
         assert alone(Tcp(congestion=congestion, queue_packets=queue), 1.2 * nbytes, rate, rtt_s) >= took_s[0]
 
 
@@ -297,9 +298,40 @@ def test_events_go_with_stages_not_with_packets():
 # -------------------------------------------------------------------------------------------- reference answers
 
 
-def test_the_card():
+@pytest.fixture(scope="module")
+def compared():
+    return rows()
+
+
+def test_our_own_runs_of_ns3(compared):
+    """A thousand transfers in ns-3: medians within a tenth, and far off is one in twenty at most; one in seven where
+    several share a queue, for chance decides there who loses packets."""
+    found = {each.kind: each for each in summary(compared) if each.source == SOURCES[2]}
+    assert sum(each.cases for each in found.values()) == len(ns3_runs()) > 1000
+    for kind in ("plain", "short", "long-fat", "shallow queue", "window-limited", "random loss"):
+        assert (found[kind].median_error < 0.1, found[kind].within >= 0.95) == (True, True), kind
+    assert (found["several flows"].median_error < 0.1, found["several flows"].within > 0.85) == (True, True)
+    shallow = [row for row in compared if row.source == SOURCES[2] and row.kind == "shallow queue"]
+    assert median(abs(row.fluid_error) for row in shallow) > FAR  # which a fluid knows nothing of
+
+
+def test_a_reno_that_lost_packets_in_a_shallow_queue_climbs_from_where_the_loss_left_it():
+    """1 MB/s, 100 ms: 100 packets fill the route, 50 the queue.  Slow start's windows of 10, 20, 40 and 80 take 0.4 s
+    after the set-up; the next one fills the route.  It goes on at full pace for a round trip of .1 s and one of .15;
+    then windows rise from half of 150 packets by one a round trip, on average 87.5 for 2.5 s."""
+    tcp, nbytes = Tcp(1000, 0, queue_packets=50, congestion="reno"), 700e3
+    full = 150e3 + 160e3 + 250e3
+    line = Line(tcp, 1e6, 0.1)
+    stages = line.overflow(1e6)
+    assert stages[0].span_s == pytest.approx(0.25)
+    assert sum(stage.span_s for stage in stages[1:]) == pytest.approx(2.5)
+    assert sum(stage.span_s * stage.window_bytes for stage in stages[1:]) / 2.5 == pytest.approx(87.5e3, rel=0.01)
+    assert alone(tcp, nbytes, 1e6, 0.1) > alone(tcp, full, 1e6, 0.1) + (nbytes - full) / 1e6
+    assert Line(Tcp(1000, 0, queue_packets=100, congestion="reno"), 1e6, 0.1).overflow(1e6) == []
+
+
+def test_the_card(compared):
     """What the issue asks for: single flows, last finishers of equal flows, Linux within a quarter."""
-    compared = rows()
     single = [row for row in compared if not row.kind.startswith("several")]
     ns3 = [abs(row.error) for row in single if row.source == "ns-3"]
     assert (len(ns3), median(ns3) < 0.02, max(ns3) < 0.15) == (12, True, True)
@@ -308,7 +340,7 @@ def test_the_card():
     linux = sorted(abs(row.error) for row in single if row.source == "linux")
     assert linux[-2] < 0.25  # the last is the run of bbr that two repeats do not bear out
     for line in summary(compared):
-        assert line.median_error <= line.fluid_median_error
+        assert line.median_error <= line.fluid_median_error, line
     assert {line.kind for line in summary(compared)} >= {"short", "long-fat", "several flows", "window-limited"}
 
 
@@ -317,6 +349,7 @@ def test_classes():
     assert kind_of(LINUX[17]) == "several flows, one after the other"
     assert document(NS3[0], "fluid")["transport"] == "fluid"
     assert len(predicted_s(NS3[13], "tcp")) == 4
+    assert {kind_of(case) for case in ns3_runs()} >= {"random loss", "shallow queue", "several flows"}
 
 
 @pytest.mark.reference

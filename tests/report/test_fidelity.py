@@ -1,6 +1,6 @@
 import pytest
 
-from acesim.network.tcp_card import rows, summary
+from acesim.network.tcp_card import SOURCES, rows, summary
 from acesim.report.fidelity import card, closed_forms, error
 
 
@@ -27,4 +27,4 @@ def test_tcp_stays_within_what_the_card_promises():
 def test_the_card_names_every_class():
     forms, tcp = card().blocks
     assert len(forms.rows) == len(closed_forms())
-    assert {row[0] for row in tcp.rows} == {"ns-3", "linux"}
+    assert {row[0] for row in tcp.rows} == set(SOURCES)
