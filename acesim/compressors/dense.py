@@ -13,6 +13,7 @@ from acesim.scenario.errors import PolicyError
 from acesim.seam import Chunk, Generator, Payload, Shapes, Vector, Wire, Work, size_of
 
 FP16_LARGEST = np.float32(65504)
+FP16_LEAST_NORMAL = np.float32(2.0**-14)
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,26 @@ class Dense(CompressorBase):
 def saturated(vector: Vector) -> NDArray[np.float16]:
     """Return a float16 copy in which what is too large is the largest number, so that no infinity is made."""
     return np.clip(vector, -FP16_LARGEST, FP16_LARGEST).astype(np.float16)
+
+
+def halved(vector: Vector) -> Vector:
+    """Return what float16 leaves of finite numbers, as float32: the same bits as by way of `saturated`.
+
+    Written out, for numpy converts numbers one by one: two to six times faster.  A float16 has 10 of float32's 23
+    bits, halves rounded to even; below 2^-14 it counts in steps of 2^-24, and so does float32 next to 1/2.
+    """
+    bits = vector.view(np.uint32)
+    kept = bits >> np.uint32(13)
+    kept &= np.uint32(1)
+    kept += bits + np.uint32(0x0FFF)
+    kept &= np.uint32(0xFFFFE000)
+    normal = np.clip(kept.view(np.float32), -FP16_LARGEST, FP16_LARGEST)
+    tiny = np.abs(vector)
+    is_tiny = tiny < FP16_LEAST_NORMAL
+    tiny += np.float32(0.5)
+    tiny -= np.float32(0.5)
+    np.copyto(normal, np.copysign(tiny, vector, out=tiny), where=is_tiny)
+    return normal
 
 
 def _upper_half(vector: Vector) -> NDArray[np.uint16]:

@@ -66,30 +66,40 @@ def solve_greedy(values: NDArray[Any], costs: NDArray[Any], budget: int) -> tupl
 
 
 class Hull(NamedTuple):
-    """A knapsack made ready: what follows from its levels alone, whatever its groups weigh; all [L, G].
+    """A knapsack made ready: what follows from its levels alone, whatever its groups weigh.
 
-    worth, price    values and costs
-    corners         levels that are corners of the rising part of their group's upper hull
-    slopes, before  slope and price from which the hull leads there; slopes to the cheapest levels are inf
+    worth, price    values and costs [L, G]
+    least           cost of each group's cheapest level [G]
+    base            the cheapest levels [L, G]
+    steps           the corners of the rising part of each group's upper hull beyond them, as places in [L, G] [S]
+    slopes, rises   slope and rise in price with which the hull leads to each step [S]
     """
 
     worth: Table
     price: Table
-    corners: NDArray[np.bool_]
-    slopes: Table
-    before: Table
+    least: NDArray[np.float64]
+    base: NDArray[np.bool_]
+    steps: Picks
+    slopes: NDArray[np.float64]
+    rises: NDArray[np.float64]
 
     def only(self, groups: NDArray[np.bool_]) -> Hull:
         """Return the hull of some of the groups."""
-        return Hull(self.worth[:, groups], self.price[:, groups], self.corners[:, groups], self.slopes[:, groups],
-                    self.before[:, groups])
+        level, group = np.divmod(self.steps, groups.size)
+        there = groups[group]
+        place = level * np.count_nonzero(groups) + (np.cumsum(groups) - 1)[group]
+        return Hull(self.worth[:, groups].copy(), self.price[:, groups].copy(), self.least[groups],
+                    self.base[:, groups].copy(), place[there], self.slopes[there], self.rises[there])
 
 
 def prepared(values: NDArray[Any], costs: NDArray[Any]) -> Hull:
     """Return a knapsack made ready for `climb`; values and costs as for `solve_exact`."""
     values, costs = _checked(values, costs)
     worth, price = _available(values.T.copy(), costs.T.astype(np.float64))
-    return Hull(worth, price, *_hull(worth, price))
+    corners, slopes, before = _hull(worth, price)
+    rising = corners & np.isfinite(slopes)
+    return Hull(worth, price, price.min(0), corners & ~rising, np.flatnonzero(rising), slopes[rising],
+                (price - before)[rising])
 
 
 def climb(hull: Hull, weights: NDArray[np.float64], budget: int) -> tuple[Picks, float]:
@@ -97,18 +107,16 @@ def climb(hull: Hull, weights: NDArray[np.float64], budget: int) -> tuple[Picks,
 
     A weight stretches a group's hull and leaves its corners where they are, so a hull serves as long as its levels do.
     """
-    room = _room(hull.price.min(0), budget)
-    rising = hull.corners & np.isfinite(hull.slopes)
-    steps = np.flatnonzero(rising & (weights > 0))
-    efficiency = hull.slopes.ravel()[steps] * weights[steps % weights.size]
-    order = np.argsort(-efficiency, kind="stable")
-    spent = np.cumsum((hull.price - hull.before).ravel()[steps[order]])
+    room = _room(hull.least, budget)
+    efficiency = hull.slopes * weights[hull.steps % weights.size]
+    order = np.argsort(-efficiency, kind="stable")[:np.count_nonzero(efficiency)]  # steps worth nothing come last
+    spent = np.cumsum(hull.rises[order])
     fitting = int(np.searchsorted(spent, room, side="right"))
     room -= float(spent[fitting - 1]) if fitting else 0.0
-    reached = hull.corners & ~rising
-    reached.flat[steps[order[:fitting]]] = True  # not ravel: of a hull of some groups that may be a copy
+    reached = hull.base.copy()
+    reached.ravel()[hull.steps[order[:fitting]]] = True
     picks: Picks = np.where(reached, hull.price, -1.0).argmax(0)
-    missed = float(efficiency[order[fitting]]) * room if fitting < steps.size else 0.0
+    missed = float(efficiency[order[fitting]]) * room if fitting < order.size else 0.0
     return picks, max(0.0, missed - _fill(hull.worth * weights, hull.price, picks, room))
 
 

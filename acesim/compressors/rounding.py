@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.compressors.base import means, squares
-from acesim.compressors.dense import saturated
+from acesim.compressors.dense import halved
 from acesim.compressors.grid import inverse, negative_or_positive, step, usable
 from acesim.compressors.layout import Layout
 from acesim.compressors.topk import kept
@@ -70,9 +70,9 @@ def joined(body: GroupedBody, layout: Layout) -> Vector:
     """Return the vector [P] that a body stands for."""
     vector: Vector = np.multiply(body.codes, np.repeat(body.scales, layout.sizes), dtype=np.float32)
     at = 0
-    for start, size in _float_groups(body.picks, layout):
-        vector[start:start + size] = body.floats[at:at + size]
-        at += size
+    for start, stop in _float_runs(body.picks, layout):
+        vector[start:stop] = body.floats[at:at + stop - start]
+        at += stop - start
     return vector
 
 
@@ -83,7 +83,10 @@ def distortions(vector: Vector, layout: Layout, known: Moments) -> NDArray[np.fl
     """
     shape, present = (layout.sizes.size, len(layout.menu)), known.squares > 0
     measured = np.zeros(shape)
-    for level in range(shape[1]):
+    for level, operator in enumerate(layout.menu):
+        if operator.kind == "skip" or operator.bits == 32:
+            measured[:, level] = operator.kind == "skip"  # all is missing, or nothing
+            continue
         body = rounded(vector, np.full(shape[0], level), layout, known)
         left = squares(vector - joined(body, layout), layout.starts, "Grouped.encode")
         np.divide(left, known.squares, out=measured[:, level], where=present)
@@ -104,9 +107,13 @@ def _scales(picks: Picks, layout: Layout, known: Moments) -> Vector:
 def _thin(nearest: Vector, groups: NDArray[np.int64], ratio: float, layout: Layout, known: Moments) -> None:
     """Set to zero in place what is not among the largest of its group; groups of equal size go together."""
     for size in sorted(set(layout.sizes[groups].tolist())):
-        rows = groups[layout.sizes[groups] == size]
-        places = layout.starts[rows][:, None] + np.arange(size)
-        nearest[places] *= largest_of_rows(known.magnitudes[places], kept(ratio, size))
+        first = layout.starts[groups[layout.sizes[groups] == size]]
+        _windows(nearest, size)[first] *= largest_of_rows(_windows(known.magnitudes, size)[first], kept(ratio, size))
+
+
+def _windows(vector: Vector, size: int) -> Vector:
+    """Return a view [P - size + 1, size], row i of it vector[i:i + size]: rows are copied faster than entries."""
+    return np.ndarray((vector.size - size + 1, size), vector.dtype, vector, 0, vector.strides * 2)
 
 
 def largest_of_rows(magnitudes: Vector, count: int) -> NDArray[np.bool_]:
@@ -126,17 +133,22 @@ def largest_of_rows(magnitudes: Vector, count: int) -> NDArray[np.bool_]:
 
 
 def _floats(vector: Vector, picks: Picks, layout: Layout) -> Vector:
-    groups = _float_groups(picks, layout)
-    if not groups:
+    runs = _float_runs(picks, layout)
+    if not runs:
         return vector[:0].copy()
-    entries: Vector = np.concatenate([vector[start:start + size] for start, size in groups])
+    entries: Vector = np.concatenate([vector[start:stop] for start, stop in runs])
     bits = layout.bits[picks]
     half = np.repeat(bits == 16, layout.sizes * layout.are("float")[picks])
     if half.any():
-        np.copyto(entries, saturated(entries), where=half)
+        np.copyto(entries, halved(entries), where=half)
     return entries
 
 
-def _float_groups(picks: Picks, layout: Layout) -> list[tuple[int, int]]:
-    groups = layout.are("float")[picks].nonzero()[0]
-    return list(zip(layout.starts[groups].tolist(), layout.sizes[groups].tolist(), strict=True))
+def _float_runs(picks: Picks, layout: Layout) -> list[tuple[int, int]]:
+    """Return (first entry, past the last) of every run of groups that are sent as floats."""
+    floats = layout.are("float")[picks]
+    if not floats.any():
+        return []
+    ends = np.flatnonzero(np.diff(floats, prepend=False, append=False))
+    bounds = np.append(layout.starts, layout.sizes.sum())[ends].tolist()
+    return list(zip(bounds[::2], bounds[1::2], strict=True))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from acesim.compressors import Dense, Silent, buckets
+from acesim.compressors.dense import halved, saturated
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Chunk
 
@@ -33,6 +34,18 @@ def test_nan_stays_nan(dtype):
     """A diverged run must be seen, not healed: this NaN would carry over into -0.0."""
     worst = np.array([0xFFFFFFFF, 0x7F800001], np.uint32).view(np.float32)
     assert np.isnan(through(Dense(dtype), worst)).all()
+
+
+def test_halved_is_what_float16_leaves_bit_for_bit():
+    """Half a million numbers drawn anywhere, and every one next to where float16 ends, begins or becomes subnormal."""
+    anywhere = np.random.default_rng(0).integers(0, 2**32, 500_000, dtype=np.uint32)
+    edges = [np.float32(edge).view(np.uint32) + np.arange(-20_000, 20_000) for edge in
+             (65504, 65520, 2.0**-14, 2.0**-15, 2.0**-24, 2.0**-25, 1.0)]
+    vector = np.concatenate([anywhere, *edges, *(edge + 2**31 for edge in edges), [0, 2**31]]).astype(np.uint32)
+    finite = vector.view(np.float32)[np.isfinite(vector.view(np.float32))]
+    assert finite.size > 900_000
+    by_way = saturated(finite).astype(np.float32)
+    assert np.array_equal(halved(finite).view(np.uint32), by_way.view(np.uint32))
 
 
 def test_fp16_saturates():
