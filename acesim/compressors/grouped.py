@@ -222,12 +222,13 @@ class Grouped(CompressorBase):
 
     def _whole(self, importance: NDArray[np.float64], keep: float, room: int) -> NDArray[np.int64]:
         """Return the groups that go in fp32: the most important, as many as the budget allows."""
-        first = np.argsort(-importance, kind="stable")[:math.floor(keep * importance.size)]
-        if first.size and "fp32" not in self.menu:
+        count = math.floor(keep * importance.size)
+        if not count:
+            return np.empty(0, np.int64)
+        if "fp32" not in self.menu:
             raise PolicyError(f"Grouped: keep = {keep} with menu {self.menu!r}: add 'fp32' to the menu, or "
                               f"set keep to 0")
-        if not first.size:
-            return first
+        first = np.argsort(-importance, kind="stable")[:count]
         costs, least = self._nominal.costs, self._nominal.costs.min(1)
         extra = costs[first, self.menu.index("fp32")] - least[first]
         return np.asarray(first[np.cumsum(extra) <= room - least.sum()])

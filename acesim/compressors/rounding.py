@@ -149,6 +149,7 @@ def _float_runs(picks: Picks, layout: Layout) -> list[tuple[int, int]]:
     floats = layout.are("float")[picks]
     if not floats.any():
         return []
-    ends = np.flatnonzero(np.diff(floats, prepend=False, append=False))
-    bounds = np.append(layout.starts, layout.sizes.sum())[ends].tolist()
+    bounds = layout.starts[1:][floats[1:] != floats[:-1]].tolist()
+    bounds = [0, *bounds] if floats[0] else bounds
+    bounds = [*bounds, int(layout.starts[-1] + layout.sizes[-1])] if floats[-1] else bounds
     return list(zip(bounds[::2], bounds[1::2], strict=True))
