@@ -133,6 +133,13 @@ class Stage(NamedTuple):
     window_bytes: float
 
 
+class Climb(NamedTuple):
+    """How a window recovers: what a loss left of it, and the stages from there."""
+
+    start_bytes: float
+    stages: list[Stage]
+
+
 class Growth:
     """The window after a loss at `peak` packets, until it is there again (W_max of RFC 9438).
 
@@ -271,22 +278,31 @@ class Line:
         """
         return self.tcp.paced or window_bytes / 2 <= queue_share * self.queue_s * self.rate_bytes_per_s * (1 + NEARLY)
 
-    def growth(self, window_bytes: float, queue_share: float) -> list[Stage]:
-        """Return the stages after slow start lost packets of this window, until the route is full, or random loss
-        keeps the window where it is."""
-        return self._stages(self._after_burst(window_bytes, queue_share), self.product_bytes)
+    def burst(self, window_bytes: float, queue_share: float) -> Climb:
+        """Return how the window climbs after slow start lost packets of this one, until the route is full, or random
+        loss keeps it where it is.
 
-    def overflow(self, rate_bytes_per_s: float) -> list[Stage]:
-        """Return the stages after slow start filled route and queue at this rate; none if the route stays full.
+        The first loss is noticed a round trip after the queue was full, when the window is what it was and as much
+        again as then got through.
+        """
+        queue = queue_share * self.queue_s * self.rate_bytes_per_s
+        return self._climb((window_bytes + 2 * queue) / self.tcp.mss_bytes, self.product_bytes)
+
+    def overflow(self, rate_bytes_per_s: float) -> Climb | None:
+        """Return how the window climbs after slow start filled route and queue at this rate; None if the route stays
+        full.
 
         The window peaks at rate (RTT + queue), which takes a round trip, and the loss another one to be noticed;
         then it rises from back_off of the peak until it fills its share of the route again.
         """
-        growth = Growth(self.tcp, rate_bytes_per_s * self.full_s / self.tcp.mss_bytes, self.rtt_s)
-        stages = self._stages(growth, rate_bytes_per_s * self.rtt_s) if self.overflows else []
-        return [Stage(self.rtt_s + self.full_s, rate_bytes_per_s * self.rtt_s), *stages] if stages else []
+        share = rate_bytes_per_s * self.rtt_s
+        climb = self._climb(rate_bytes_per_s * self.full_s / self.tcp.mss_bytes, share)
+        if not (self.overflows and climb.stages):
+            return None
+        return Climb(climb.start_bytes, [Stage(self.rtt_s + self.full_s, share), *climb.stages])
 
-    def _stages(self, growth: Growth, full_bytes: float) -> list[Stage]:
+    def _climb(self, peak: float, full_bytes: float) -> Climb:
+        growth = Growth(self.tcp, peak, self.rtt_s)
         goal = min(full_bytes, self.tcp.closed_bytes, self.lossy_window_bytes) / self.tcp.mss_bytes
         stages, window = [], growth.start
         while window < goal:
@@ -294,17 +310,7 @@ class Line:
             span_s = growth.reached_s(after) - growth.reached_s(window)
             stages.append(Stage(span_s, (window + after) / 2 * self.tcp.mss_bytes))
             window = after
-        return stages
-
-    def burst_window_bytes(self, window_bytes: float, queue_share: float) -> float:
-        """Return what is left of the window after slow start lost packets of this one."""
-        return self._after_burst(window_bytes, queue_share).start * self.tcp.mss_bytes
-
-    def _after_burst(self, window_bytes: float, queue_share: float) -> Growth:
-        """The first loss is noticed a round trip after the queue was full, when the window is what it was and as
-        much again as then got through."""
-        queue = queue_share * self.queue_s * self.rate_bytes_per_s
-        return Growth(self.tcp, (window_bytes + 2 * queue) / self.tcp.mss_bytes, self.rtt_s)
+        return Climb(growth.start * self.tcp.mss_bytes, stages)
 
     @cached_property
     def ramp(self) -> tuple[float, float]:
@@ -314,7 +320,7 @@ class Line:
         while window < min(self.product_bytes, tcp.closed_bytes) and sent < tcp.first_loss_bytes:
             took_s, sent = took_s + self.rtt_s, sent + window
             if not self.bursts_fit(window, 1.0):
-                stages = self.growth(window, 1.0)
+                stages = self.burst(window, 1.0).stages
                 took_s += sum(stage.span_s for stage in stages)
                 sent += sum(stage.span_s * stage.window_bytes / self.rtt_s for stage in stages)
                 break

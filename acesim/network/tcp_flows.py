@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from acesim.network.flows import Flows
 from acesim.network.routes import Route
-from acesim.network.tcp import Line, Stage, Tcp
+from acesim.network.tcp import Climb, Line, Stage, Tcp
 from acesim.network.terms import Scaled, Terms
 from acesim.network.traces import Capacity, Least, Trace
 
@@ -269,24 +269,29 @@ class TcpFlows:
         rate = connection.piece / took_s if took_s else math.inf
         round_end_s = connection.piece_s + line.rtt_s
         if took_s > line.rtt_s * (1 + NEARLY_S):
-            connection.stages = line.overflow(rate)
-            connection.phase, round_end_s = "growth" if connection.stages else "steady", now_s
+            connection.phase, round_end_s = "steady", now_s
+            if climb := line.overflow(rate):
+                self._climb(connection, climb)
             self._hold(connection, line, rate)
         elif connection.window >= self.tcp.closed_bytes:
             connection.phase = "steady"
         elif not line.bursts_fit(connection.piece, min(1.0, rate / line.rate_bytes_per_s)):
-            queue_share = min(1.0, rate / line.rate_bytes_per_s)
-            connection.stages = line.growth(connection.piece, queue_share)
-            connection.phase = "growth" if connection.stages else "steady"
-            if line.lossy_window_bytes < line.product_bytes:  # from here on random losses keep the window
-                start = line.burst_window_bytes(connection.piece, queue_share)
-                connection.torn_window, connection.unscathed = start, math.inf
-                if start > line.lossy_window_bytes:
-                    connection.unscathed = self.tcp.first_loss_bytes
+            self._climb(connection, line.burst(connection.piece, min(1.0, rate / line.rate_bytes_per_s)))
         else:
             connection.window = min(2 * connection.window, self.tcp.closed_bytes)
         if connection.left:
             self._at(round_end_s, connection)
+
+    def _climb(self, connection: _Connection, climb: Climb) -> None:
+        """Let a window recover from a loss."""
+        line = connection.line
+        assert line is not None
+        connection.stages = climb.stages
+        connection.phase = "growth" if climb.stages else "steady"
+        if line.lossy_window_bytes < line.product_bytes:  # from here on random losses keep the window
+            connection.torn_window, connection.unscathed = climb.start_bytes, math.inf
+            if climb.start_bytes > line.lossy_window_bytes:
+                connection.unscathed = self.tcp.first_loss_bytes
 
     def _tear(self, connection: _Connection, now_s: float) -> bool:
         """Count a piece towards the next random loss; return whether it came.

@@ -83,7 +83,7 @@ def test_a_shallow_queue_cuts_slow_start_short():
     """Half of 40 packets has to wait, and the queue holds 10: the window was 40 + 20, and is 30 with reno."""
     line = Line(Tcp(1000, 0, queue_packets=10, congestion="reno"), 1e6, 0.1)
     assert [line.bursts_fit(window, 1.0) for window in (20e3, 40e3)] == [True, False]
-    stages = line.growth(40e3, 1.0)
+    stages = line.burst(40e3, 1.0).stages
     assert sum(stage.span_s for stage in stages) == pytest.approx(70 * 0.1)  # a packet a round trip, from 30 to 100
     assert sum(stage.span_s * stage.window_bytes for stage in stages) == pytest.approx(7.0 * 65e3, rel=1e-6)
     # 30 packets in three rounds and the set-up, 40 in the round that was lost, then 455 in each tenth of 7 s
@@ -322,12 +322,13 @@ def test_a_reno_that_lost_packets_in_a_shallow_queue_climbs_from_where_the_loss_
     tcp, nbytes = Tcp(1000, 0, queue_packets=50, congestion="reno"), 700e3
     full = 150e3 + 160e3 + 250e3
     line = Line(tcp, 1e6, 0.1)
-    stages = line.overflow(1e6)
+    start_bytes, stages = line.overflow(1e6)
+    assert start_bytes == pytest.approx(75e3)
     assert stages[0].span_s == pytest.approx(0.25)
     assert sum(stage.span_s for stage in stages[1:]) == pytest.approx(2.5)
     assert sum(stage.span_s * stage.window_bytes for stage in stages[1:]) / 2.5 == pytest.approx(87.5e3, rel=0.01)
     assert alone(tcp, nbytes, 1e6, 0.1) > alone(tcp, full, 1e6, 0.1) + (nbytes - full) / 1e6
-    assert Line(Tcp(1000, 0, queue_packets=100, congestion="reno"), 1e6, 0.1).overflow(1e6) == []
+    assert Line(Tcp(1000, 0, queue_packets=100, congestion="reno"), 1e6, 0.1).overflow(1e6) is None
 
 
 def test_the_card(compared):
