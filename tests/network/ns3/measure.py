@@ -2,7 +2,7 @@
 
     python tests/network/ns3/measure.py PROGRAM RECENT traces/ns3.csv
 
-PROGRAM and RECENT are dumbbell.cc, built against ns-3 3.39 and 3.44; the package `ns3` of PyPI has headers and
+PROGRAM and RECENT are dumbbell.cc, built against ns-3 3.39 and 3.44; the Python package `ns3` has headers and
 libraries.  3.39 does the recovery of lost packets as 3.37 does, with which shared single transfers were measured (its
 answers are those, to 0.1 %); 3.44 alone has cubic's region where it is friendly to reno (RFC 9438, 4.3), which
 matters where packets are lost at random.
