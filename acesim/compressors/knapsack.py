@@ -79,7 +79,7 @@ class Hull(NamedTuple):
     price: Table
     least: NDArray[np.float64]
     base: NDArray[np.bool_]
-    steps: Picks
+    steps: NDArray[np.int64]
     slopes: NDArray[np.float64]
     rises: NDArray[np.float64]
 
@@ -114,7 +114,7 @@ def climb(hull: Hull, weights: NDArray[np.float64], budget: int) -> tuple[Picks,
     fitting = int(np.searchsorted(spent, room, side="right"))
     room -= float(spent[fitting - 1]) if fitting else 0.0
     reached = hull.base.copy()
-    reached.ravel()[hull.steps[order[:fitting]]] = True
+    reached.flat[hull.steps[order[:fitting]]] = True
     picks: Picks = np.where(reached, hull.price, -1.0).argmax(0)
     missed = float(efficiency[order[fitting]]) * room if fitting < order.size else 0.0
     return picks, max(0.0, missed - _fill(hull.worth * weights, hull.price, picks, room))

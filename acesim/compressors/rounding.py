@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.compressors.base import means, squares
-from acesim.compressors.dense import halved
+from acesim.compressors.dense import through_float16
 from acesim.compressors.grid import inverse, negative_or_positive, step, usable
 from acesim.compressors.layout import Layout
 from acesim.compressors.topk import kept
@@ -140,7 +140,7 @@ def _floats(vector: Vector, picks: Picks, layout: Layout) -> Vector:
     bits = layout.bits[picks]
     half = np.repeat(bits == 16, layout.sizes * layout.are("float")[picks])
     if half.any():
-        np.copyto(entries, halved(entries), where=half)
+        np.copyto(entries, through_float16(entries), where=half)
     return entries
 
 

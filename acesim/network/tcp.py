@@ -290,16 +290,16 @@ class Line:
 
     def overflow(self, rate_bytes_per_s: float) -> Climb | None:
         """Return how the window climbs after slow start filled route and queue at this rate; None if the route stays
-        full.
+        full, or a closed window never fills the queue.
 
         The window peaks at rate (RTT + queue), which takes a round trip, and the loss another one to be noticed;
         then it rises from back_off of the peak until it fills its share of the route again.
         """
-        share = rate_bytes_per_s * self.rtt_s
-        climb = self._climb(rate_bytes_per_s * self.full_s / self.tcp.mss_bytes, share)
-        if not (self.overflows and climb.stages):
+        share, peak = rate_bytes_per_s * self.rtt_s, rate_bytes_per_s * self.full_s
+        if self.tcp.paced or self.tcp.closed_bytes < peak or self.tcp.back_off * peak >= share:
             return None
-        return Climb(climb.start_bytes, [Stage(self.rtt_s + self.full_s, share), *climb.stages])
+        start_bytes, stages = self._climb(peak / self.tcp.mss_bytes, share)
+        return Climb(start_bytes, [Stage(self.rtt_s + self.full_s, share), *stages])
 
     def _climb(self, peak: float, full_bytes: float) -> Climb:
         growth = Growth(self.tcp, peak, self.rtt_s)
@@ -317,12 +317,16 @@ class Line:
         """How long a connection that is alone takes until it is steady, and how long the route idles meanwhile."""
         tcp, window = self.tcp, float(self.tcp.initial_window * self.tcp.mss_bytes)
         took_s, sent = tcp.setup_rtts * self.rtt_s, 0.0
+        climb = None
         while window < min(self.product_bytes, tcp.closed_bytes) and sent < tcp.first_loss_bytes:
             took_s, sent = took_s + self.rtt_s, sent + window
             if not self.bursts_fit(window, 1.0):
-                stages = self.burst(window, 1.0).stages
-                took_s += sum(stage.span_s for stage in stages)
-                sent += sum(stage.span_s * stage.window_bytes / self.rtt_s for stage in stages)
+                climb = self.burst(window, 1.0)
                 break
             window *= 2
+        else:
+            if sent < tcp.first_loss_bytes:
+                climb = self.overflow(self.rate_bytes_per_s)
+        for stage in climb.stages if climb else ():
+            took_s, sent = took_s + stage.span_s, sent + stage.span_s * stage.window_bytes / self.rtt_s
         return took_s, max(0.0, took_s - sent / self.rate_bytes_per_s)

@@ -69,7 +69,7 @@ def card(percent: Callable[[float], str] = "{:.1%}".format) -> Page:
     classes = [[found.source, found.kind, str(found.cases),
                 *map(percent, (found.median_error, found.worst_error, found.within, found.fluid_median_error))]
                for found in tcp_card.summary(tcp_card.rows())]
-    tcp = Block("TCP (transport: tcp) by last finisher, beside ns-3 3.37, Linux 6.18 and ns-3 3.39 / 3.44 (our runs)",
+    tcp = Block("TCP (transport: tcp) by last finisher, beside ns-3 3.37, Linux 6.18 and ns-3 3.39",
                 ["source", "class", "cases", "median error", "worst", f"within {tcp_card.FAR:.0%}",
                  "fluid alone, median"], classes)
     return Page([forms, tcp], ["generated beside measured traces: docs/fidelity.md"])

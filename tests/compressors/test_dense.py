@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from acesim.compressors import Dense, Silent, buckets
-from acesim.compressors.dense import halved, saturated
+from acesim.compressors.dense import saturated, through_float16
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Chunk
 
@@ -36,7 +36,7 @@ def test_nan_stays_nan(dtype):
     assert np.isnan(through(Dense(dtype), worst)).all()
 
 
-def test_halved_is_what_float16_leaves_bit_for_bit():
+def test_through_float16_is_what_float16_leaves_bit_for_bit():
     """Half a million numbers drawn anywhere, and every one next to where float16 ends, begins or becomes subnormal."""
     anywhere = np.random.default_rng(0).integers(0, 2**32, 500_000, dtype=np.uint32)
     edges = [np.float32(edge).view(np.uint32) + np.arange(-20_000, 20_000) for edge in
@@ -45,7 +45,7 @@ def test_halved_is_what_float16_leaves_bit_for_bit():
     finite = vector.view(np.float32)[np.isfinite(vector.view(np.float32))]
     assert finite.size > 900_000
     by_way = saturated(finite).astype(np.float32)
-    assert np.array_equal(halved(finite).view(np.uint32), by_way.view(np.uint32))
+    assert np.array_equal(through_float16(finite).view(np.uint32), by_way.view(np.uint32))
 
 
 def test_fp16_saturates():

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from acesim.network.flows import Flows
 from acesim.network.tcp import Growth, Line, Tcp, tcp_of
-from acesim.network.tcp_card import FAR, SOURCES, document, kind_of, predicted_s, rows, summary
-from acesim.network.tcp_flows import TcpFlows
-from acesim.network.tcp_reference import LINUX, NS3, ns3_runs
+from acesim.network.tcp_card import FAR, NS3_CASES, document, kind_of, predicted_s, rows, summary
+from acesim.network.tcp_flows import BRIEF, TcpFlows
+from acesim.network.tcp_reference import LINUX, NS3, ns3_cases
 from acesim.network.traces import Least, Trace, constant
 from acesim.scenario.errors import TraceError
 from acesim.scenario.schema import NetworkSpec
@@ -211,19 +211,18 @@ def test_alone_tcp_is_never_faster_than_the_fluid(tcp, nbytes, rate, rtt_s, vary
 
 
 GRID = [(rate, rtt_s, queue, nbytes) for rate in (6.25e5, 6.25e6, 1e8) for rtt_s in (0.01, 0.1, 0.3)
-        for queue in (None, 20, 300) for nbytes in (3e4, 1e6, 3e7)]
+        for queue in (None, 20, 300) for nbytes in (3e4, 1e6, 3e7, 2e8)]
 
 
 @pytest.mark.parametrize("congestion", ["cubic", "reno", "bbr"])
 def test_more_bytes_take_longer_and_more_loss_not_less(congestion):
     """Losses are played at their mean distances, one by one, so that one more loss may come a round later and cost
-    less: by a quarter at most.  Without any, transfers are not slower, but where one early loss forestalls the overflow
-    that slow start would end in: by half a per cent."""
+    less: by a quarter at most.  Without any, transfers are never slower."""
     for rate, rtt_s, queue, nbytes in GRID:
         took_s = [alone(Tcp(congestion=congestion, queue_packets=queue, loss=loss), nbytes, rate, rtt_s)
-                  for loss in (0.0, 1e-5, 1e-4, 1e-3, 1e-2)]
+                  for loss in (0.0, 1e-6, 3e-6, 1e-5, 1e-4, 1e-3, 1e-2)]
         assert all(more >= 0.75 * less for less, more in pairwise(took_s)), (rate, rtt_s, queue)
-        assert min(took_s) >= took_s[0] * 0.995
+        assert min(took_s) >= took_s[0] * (1 - 1e-9)
         assert alone(Tcp(congestion=congestion, queue_packets=queue), 1.2 * nbytes, rate, rtt_s) >= took_s[0]
 
 
@@ -303,15 +302,17 @@ def compared():
     return rows()
 
 
-def test_our_own_runs_of_ns3(compared):
-    """A thousand transfers in ns-3: medians within a tenth, and far off is one in twenty at most; one in seven where
-    several share a queue, for chance decides there who loses packets."""
-    found = {each.kind: each for each in summary(compared) if each.source == SOURCES[2]}
-    assert sum(each.cases for each in found.values()) == len(ns3_runs()) > 1000
+def test_a_thousand_cases_of_ns3(compared):
+    """Medians within a tenth, and far off is one in twenty at most; of equal flows one in seven, for chance decides
+    there who waits for a timeout.  Who has a longer way or comes later may be starved: the model does not know."""
+    found = {each.kind: each for each in summary(compared) if each.source == NS3_CASES}
+    assert sum(each.cases for each in found.values()) == len(ns3_cases()) > 1000
     for kind in ("plain", "short", "long-fat", "shallow queue", "window-limited", "random loss"):
         assert (found[kind].median_error < 0.1, found[kind].within >= 0.95) == (True, True), kind
     assert (found["several flows"].median_error < 0.1, found["several flows"].within > 0.85) == (True, True)
-    shallow = [row for row in compared if row.source == SOURCES[2] and row.kind == "shallow queue"]
+    assert found["several flows, unequal round trips"].within > 0.7
+    assert found["several flows, one after the other"].within > 0.5
+    shallow = [row for row in compared if row.source == NS3_CASES and row.kind == "shallow queue"]
     assert median(abs(row.fluid_error) for row in shallow) > FAR  # which a fluid knows nothing of
 
 
@@ -329,6 +330,19 @@ def test_a_reno_that_lost_packets_in_a_shallow_queue_climbs_from_where_the_loss_
     assert sum(stage.span_s * stage.window_bytes for stage in stages[1:]) / 2.5 == pytest.approx(87.5e3, rel=0.01)
     assert alone(tcp, nbytes, 1e6, 0.1) > alone(tcp, full, 1e6, 0.1) + (nbytes - full) / 1e6
     assert Line(Tcp(1000, 0, queue_packets=100, congestion="reno"), 1e6, 0.1).overflow(1e6) is None
+    assert Line(Tcp(queue_packets=0, congestion="bbr"), 1e6, 0.1).overflow(1e6) is None  # it has no such swing
+    closed = Tcp(1000, 0, queue_packets=50, congestion="reno", window_bytes=140e3)
+    assert Line(closed, 1e6, 0.1).overflow(1e6) is None  # never fills the queue
+
+
+@pytest.mark.parametrize("congestion", ["cubic", "reno"])
+@pytest.mark.parametrize(("rtt_s", "queue"), [(0.1, 666), (0.3, 1294), (0.1, 100)])
+def test_a_transfer_that_is_just_too_long_for_stages_takes_no_less(congestion, rtt_s, queue):
+    tcp, rate = Tcp(congestion=congestion, queue_packets=queue), 25e6
+    line = Line(tcp, rate * tcp.goodput, rtt_s)
+    longest = line.ramp[0] * line.rate_bytes_per_s / BRIEF
+    staged_s, brief_s = (alone(tcp, longest * times, rate, rtt_s) for times in (0.9999, 1.0001))
+    assert staged_s < brief_s < staged_s * (1 + BRIEF / 4)
 
 
 def test_the_card(compared):
@@ -350,7 +364,7 @@ def test_classes():
     assert kind_of(LINUX[17]) == "several flows, one after the other"
     assert document(NS3[0], "fluid")["transport"] == "fluid"
     assert len(predicted_s(NS3[13], "tcp")) == 4
-    assert {kind_of(case) for case in ns3_runs()} >= {"random loss", "shallow queue", "several flows"}
+    assert {kind_of(case) for case in ns3_cases()} >= {"random loss", "shallow queue", "several flows"}
 
 
 @pytest.mark.reference

@@ -10,6 +10,7 @@
 #include "ns3/point-to-point-module.h"
 #include "ns3/traffic-control-module.h"
 
+#include <cstdio>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -65,7 +66,6 @@ main(int argc, char** argv)
     double rtt = 0.05;
     double loss = 0;
     double limit = 1000;
-    double gap = 0;
     uint32_t flows = 1;
     uint32_t queue = 50;
     uint32_t window = 64000000;
@@ -82,7 +82,6 @@ main(int argc, char** argv)
     command.AddValue("congestion", "TcpCubic or TcpLinuxReno", congestion);
     command.AddValue("extra", "one-way latency before the router of each flow, seconds", extra);
     command.AddValue("starts", "of each flow, seconds", starts);
-    command.AddValue("gap", "between the starts of two flows, seconds", gap);
     command.AddValue("window", "buffers of sender and receiver, bytes", window);
     command.AddValue("loss", "share of packets lost at random", loss);
     command.AddValue("run", "of the random numbers", run);
@@ -145,7 +144,7 @@ main(int argc, char** argv)
         BulkSendHelper source("ns3::TcpSocketFactory", InetSocketAddress(receiver, port));
         source.SetAttribute("MaxBytes", UintegerValue(wanted));
         ApplicationContainer sending = source.Install(senders.Get(i));
-        const double start = (startOf.empty() ? 0 : startOf[i]) + gap * i;
+        const double start = startOf.empty() ? 0 : startOf[i];
         sending.Start(Seconds(start));
         transfers.push_back({DynamicCast<PacketSink>(receiving.Get(0)), start, -1});
         transfers[i].sink->TraceConnectWithoutContext("Rx", MakeBoundCallback(&Received, i));
