@@ -157,6 +157,14 @@ class Flows:
         self._coupling.settle(self.clock_s)
         return {link for link, binds in enumerate(self._coupling.loads.binds) if binds}
 
+    def fills(self, link: int) -> bool:
+        """Say whether the transfers under way want all of a link: one alone on average, several as decided last."""
+        members = self._coupling.loads.members[link]
+        if len(members) != 1:
+            return self._coupling.loads.binds[link]
+        (flow,) = members.values()
+        return flow.terms.of(self._table.mean[flow.row]) >= self.mean((link,)) * (1 - NEARLY)
+
     def remaining(self, key: int) -> float:
         """Return the bytes a transfer has still to move."""
         flow = self._flows[key]

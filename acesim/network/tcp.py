@@ -4,7 +4,8 @@
     slow start    in round k, one round trip long, at most initial_window 2^k packets leave, at the pace of the
                   bottleneck; bbr spreads them over the round.  It ends when a round is full (the window holds what
                   the route carries in a round trip), when the window is closed, or at the first loss
-    growth        where a shallow queue cut slow start short, the window grows as cubic or reno says
+    growth        where a shallow queue, or one that others keep full, cut slow start short, the window grows as
+                  cubic or reno says
     steady        a fluid, within what windows, queues and random loss let through: losses tear the window one by one,
                   at their mean distance, until it is what random loss leaves of it in the mean
 
@@ -127,10 +128,10 @@ def tcp_of(spec: NetworkSpec) -> Tcp | None:
 
 
 class Stage(NamedTuple):
-    """A stretch of growth: so long, with this window."""
+    """A stretch of growth: so long, at this rate at most."""
 
     span_s: float
-    window_bytes: float
+    most_bytes_per_s: float
 
 
 class Climb(NamedTuple):
@@ -286,7 +287,7 @@ class Line:
         again as then got through.
         """
         queue = queue_share * self.queue_s * self.rate_bytes_per_s
-        return self._climb((window_bytes + 2 * queue) / self.tcp.mss_bytes, self.product_bytes)
+        return self._climb(window_bytes + 2 * queue, self.product_bytes, self.rtt_s)
 
     def overflow(self, rate_bytes_per_s: float) -> Climb | None:
         """Return how the window climbs after slow start filled route and queue at this rate; None if the route stays
@@ -298,17 +299,36 @@ class Line:
         share, peak = rate_bytes_per_s * self.rtt_s, rate_bytes_per_s * self.full_s
         if self.tcp.paced or self.tcp.closed_bytes < peak or self.tcp.back_off * peak >= share:
             return None
-        start_bytes, stages = self._climb(peak / self.tcp.mss_bytes, share)
-        return Climb(start_bytes, [Stage(self.rtt_s + self.full_s, share), *stages])
+        start_bytes, stages = self._climb(peak, share, self.rtt_s)
+        return Climb(start_bytes, [Stage(self.rtt_s + self.full_s, rate_bytes_per_s), *stages])
 
-    def _climb(self, peak: float, full_bytes: float) -> Climb:
-        growth = Growth(self.tcp, peak, self.rtt_s)
+    @property
+    def room_bytes(self) -> float:
+        """What connections that keep the queue full leave of route and queue on average.
+
+        Their windows together swing between back_off and all of it: cubic's rise leaves a quarter of the swing free
+        on average, reno's a half.
+        """
+        free = 1 / 2 if self.tcp.congestion == "reno" else 1 / 4
+        return free * (1 - self.tcp.back_off) * self.full_s * self.rate_bytes_per_s
+
+    @cached_property
+    def late(self) -> Climb:
+        """How the window climbs of one who found the queue full, once its slow start has taken the room that was left.
+
+        The loss is noticed a round trip later, when the window has doubled.
+        """
+        return self._climb(2 * self.room_bytes, self.full_s * self.rate_bytes_per_s, self.full_s)
+
+    def _climb(self, peak_bytes: float, full_bytes: float, rtt_s: float) -> Climb:
+        """Return the way back after a loss at a peak, up to a full route and at this round trip."""
+        growth = Growth(self.tcp, peak_bytes / self.tcp.mss_bytes, rtt_s)
         goal = min(full_bytes, self.tcp.closed_bytes, self.lossy_window_bytes) / self.tcp.mss_bytes
         stages, window = [], growth.start
         while window < goal:
             after = min(window * GROWTH_STEP, goal)
             span_s = growth.reached_s(after) - growth.reached_s(window)
-            stages.append(Stage(span_s, (window + after) / 2 * self.tcp.mss_bytes))
+            stages.append(Stage(span_s, (window + after) / 2 * self.tcp.mss_bytes / rtt_s))
             window = after
         return Climb(growth.start * self.tcp.mss_bytes, stages)
 
@@ -328,5 +348,5 @@ class Line:
             if sent < tcp.first_loss_bytes:
                 climb = self.overflow(self.rate_bytes_per_s)
         for stage in climb.stages if climb else ():
-            took_s, sent = took_s + stage.span_s, sent + stage.span_s * stage.window_bytes / self.rtt_s
+            took_s, sent = took_s + stage.span_s, sent + stage.span_s * stage.most_bytes_per_s
         return took_s, max(0.0, took_s - sent / self.rate_bytes_per_s)

@@ -36,6 +36,7 @@ class _Connection:
     phase           "slow start", "growth", "steady" or "held": all has gone, but the end was lost
     window          of slow start; piece_s: when the piece under way was released
     stages          of growth that are still to come
+    late            did it find a queue that others keep full?  keeps: does it keep queues full itself?
     unscathed       bytes until the next random loss that is played by itself; inf: none is
     torn_window     what random losses have left of the window so far; see `_tear`
     hold_s          the transfer does not end before
@@ -56,6 +57,8 @@ class _Connection:
     piece_s: float = 0.0
     under_way: bool = False
     stages: list[Stage] = field(default_factory=list)
+    late: bool = False
+    keeps: bool = False
     unscathed: float = math.inf
     torn_window: float = math.inf
     hold_s: float = 0.0
@@ -89,6 +92,7 @@ class TcpFlows:
         self._agenda: list[tuple[float, int, int]] = []  # a heap of (time, ticket, key)
         self._tickets = 0
         self._lines: dict[tuple[Route, float], Line] = {}
+        self._keeping = [0] * len(links)  # connections on each link that keep queues full
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -134,6 +138,7 @@ class TcpFlows:
         """End a transfer before its time; return the bytes it has moved."""
         self._tick(time_s)
         connection = self._connections.pop(key)
+        self._keep(connection, False)
         under_way = connection.piece - self._flows.cancel(key, time_s) if connection.under_way else 0.0
         return connection.nbytes - connection.left - under_way
 
@@ -219,12 +224,20 @@ class TcpFlows:
         self._release(connection, now_s)
         return False
 
+    def _keep(self, connection: _Connection, keeps: bool) -> None:
+        """Take note of whether a connection keeps the queues of its route full."""
+        if keeps != connection.keeps:
+            connection.keeps = keeps
+            for link in connection.route:
+                self._keeping[link] += 1 if keeps else -1
+
     def _release(self, connection: _Connection, now_s: float) -> None:
         """Hand the next piece to the network."""
         line, most = connection.line, math.inf
         terms = Terms(connection.weight)
         connection.piece = connection.left
         if line is not None:
+            self._keep(connection, connection.phase != "slow start" and not self.tcp.paced)
             weight = connection.weight * (line.weight if self._rtt_weights else 1.0)
             if connection.phase == "steady":
                 connection.piece = min(connection.left, connection.unscathed)
@@ -232,10 +245,12 @@ class TcpFlows:
             else:
                 share = 1.0
                 if connection.phase == "growth":
-                    span_s, window = connection.stages.pop(0)
-                    most = window / line.rtt_s
+                    span_s, most = connection.stages.pop(0)
                     self._at(now_s + span_s, connection)
                 else:
+                    if not connection.sent:
+                        connection.late = any(self._keeping[link] and self._flows.fills(link)
+                                              for link in connection.route)
                     connection.piece = min(connection.window, connection.left, connection.unscathed)
                     most = connection.window / line.rtt_s if self.tcp.paced else math.inf
             terms = Terms(weight, share, most)
@@ -268,7 +283,10 @@ class TcpFlows:
         assert line is not None
         rate = connection.piece / took_s if took_s else math.inf
         round_end_s = connection.piece_s + line.rtt_s
-        if took_s > line.rtt_s * (1 + NEARLY_S):
+        if connection.late and connection.window > line.room_bytes:
+            self._climb(connection, line.late)
+            round_end_s = max(now_s, connection.piece_s + line.full_s)
+        elif took_s > line.rtt_s * (1 + NEARLY_S):
             connection.phase, round_end_s = "steady", now_s
             if climb := line.overflow(rate):
                 self._climb(connection, climb)
@@ -339,7 +357,8 @@ class TcpFlows:
             connection.phase = "steady"
 
     def _close(self, connection: _Connection) -> None:
-        """Keep a connection whose next transfer will follow."""
+        """End a transfer; keep its connection if the next one will follow."""
+        self._keep(connection, False)
         if connection.more:
             connection.hold_s, connection.ticket = 0.0, -1
             connection.phase = "steady" if connection.phase == "held" else connection.phase
