@@ -98,9 +98,9 @@ def together(tcp, starts, rate=1e6, rtt_s=0.1):
 
 
 def test_who_comes_to_a_full_queue_leaves_slow_start_with_what_is_left_of_it():
-    """1 MB/s, 100 ms, a queue of 100 packets that somebody keeps full: a round trip takes .2 s, and reno's windows leave
-    a quarter of 200 packets free.  Rounds of 10, 20, 40 and 80 packets after the set-up; then the window rises from half
-    of 100 packets, one a round trip: (50 + 5 t) / .2 kB/s, of which 700 kB take 2.5 s."""
+    """1 MB/s, 100 ms, a queue of 100 packets that somebody keeps full: a round trip takes .2 s, and reno's windows
+    leave a quarter of 200 packets free.  Rounds of 10, 20, 40 and 80 packets after the set-up; then the window rises
+    from half of 100 packets, one a round trip: (50 + 5 t) / .2 kB/s, of which 700 kB take 2.5 s."""
     tcp = Tcp(1000, 0, queue_packets=100, congestion="reno")
     line = Line(tcp, 1e6, 0.1)
     assert (line.room_bytes, line.late.start_bytes) == (pytest.approx(50e3), pytest.approx(50e3))
