@@ -22,7 +22,8 @@ from acesim.network.terms import Scaled, Terms
 from acesim.network.traces import Capacity, Least, Trace
 
 BRIEF = 0.02
-"""A ramp of no more than this share of a transfer is not staged: the transfer waits as long as it would idle."""
+"""A ramp of no more than this share of a transfer is not staged: the transfer waits as long as it would idle.  Unless
+others keep a queue full: then it climbs for longer than it would alone."""
 NEARLY_S = 1e-6
 """A round that took longer than its round trip by more than this share was full."""
 
@@ -198,7 +199,7 @@ class TcpFlows:
         connection.window = min(self.tcp.initial_window * self.tcp.mss_bytes, self.tcp.closed_bytes)
         connection.unscathed = self.tcp.first_loss_bytes
         ramp_s, idle_s = line.ramp
-        if ramp_s <= BRIEF * connection.nbytes / line.rate_bytes_per_s:
+        if not self._is_late(connection) and ramp_s <= BRIEF * connection.nbytes / line.rate_bytes_per_s:
             connection.phase = "steady"
             self._at(now_s + idle_s, connection)
         else:
@@ -224,6 +225,10 @@ class TcpFlows:
         self._release(connection, now_s)
         return False
 
+    def _is_late(self, connection: _Connection) -> bool:
+        """Say whether a queue on the way of one that begins is kept full by others."""
+        return any(self._keeping[link] and self._flows.fills(link) for link in connection.route)
+
     def _keep(self, connection: _Connection, keeps: bool) -> None:
         """Take note of whether a connection keeps the queues of its route full."""
         if keeps != connection.keeps:
@@ -248,9 +253,7 @@ class TcpFlows:
                     span_s, most = connection.stages.pop(0)
                     self._at(now_s + span_s, connection)
                 else:
-                    if not connection.sent:
-                        connection.late = any(self._keeping[link] and self._flows.fills(link)
-                                              for link in connection.route)
+                    connection.late = connection.late if connection.sent else self._is_late(connection)
                     connection.piece = min(connection.window, connection.left, connection.unscathed)
                     most = connection.window / line.rtt_s if self.tcp.paced else math.inf
             terms = Terms(weight, share, most)

@@ -380,6 +380,9 @@ def test_a_transfer_that_is_just_too_long_for_stages_takes_no_less(congestion, r
     longest = line.ramp[0] * line.rate_bytes_per_s / BRIEF
     staged_s, brief_s = (alone(tcp, longest * times, rate, rtt_s) for times in (0.9999, 1.0001))
     assert staged_s < brief_s < staged_s * (1 + BRIEF / 4)
+    staged_s, late_s = (together(tcp, [(0.0, 1e13), (60.0, longest * times)], rate, rtt_s)[1]
+                        for times in (0.9999, 1.0001))
+    assert staged_s < late_s < staged_s * (1 + BRIEF / 4)
 
 
 def test_the_card(compared):
