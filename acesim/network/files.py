@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.network.traces import End, Rates, Trace, cut, resample, turned
+from acesim.network.traces import End, Rates, Trace, cut, played_on, resample, steps_of, turned
 from acesim.scenario.errors import TraceError
 from acesim.scenario.units import from_mbps, to_mbps
 
@@ -35,11 +35,23 @@ class Recording(NamedTuple):
     up: Rates | None
 
     def stepped(self, step_s: float) -> Recording:
-        """Return the same bytes on a grid of equal steps."""
-        ways = [None if rates is None else resample(rates, self.edges_s, step_s) for rates in (self.down, self.up)]
-        down = ways[0] if ways[0] is not None else np.empty(0)
-        edges_s = np.arange(len(down) + 1, dtype=np.float64) * step_s
-        return Recording(self.file, edges_s, down, ways[1])
+        """Return the same bytes on a grid of equal steps, the last of which may be shorter.  Raises TraceError for
+        steps without number."""
+        length_s = float(self.edges_s[-1])
+        check_steps(self.file, length_s, step_s)
+        edges_s = np.append(np.arange(steps_of(length_s, step_s), dtype=np.float64) * step_s, length_s)
+        up = None if self.up is None else resample(self.up, self.edges_s, step_s)
+        return Recording(self.file, edges_s, resample(self.down, self.edges_s, step_s), up)
+
+
+MOST_STEPS = 100_000_000
+
+
+def check_steps(file: str, length_s: float, step_s: float) -> None:
+    """Raise TraceError where a recording would be cut into more steps than memory holds."""
+    if not length_s / step_s <= MOST_STEPS:
+        raise TraceError(file, None, f"is {length_s:g} s long: at steps of {step_s:g} s more than {MOST_STEPS:,} of "
+                                     f"them; take longer steps, or cut the file")
 
 
 def read_csv(file: str | Path) -> Recording:
@@ -167,7 +179,8 @@ def _rows(recording: Recording, ways: Sequence[Rates]) -> Iterator[tuple[float, 
 
 def as_trace(recording: Recording, direction: str, step_s: float, offset_s: float = 0.0,
              end: End = "loop") -> Trace:
-    """Return one direction of a recording on the common grid, with the same bytes.
+    """Return one direction of a recording on the common grid, with the same bytes; a repeating one is played on until
+    its last step is full.
 
     direction   "down" or "up"
     offset_s    where in the recording to start; with end "loop" what lies before comes last
@@ -180,8 +193,9 @@ def as_trace(recording: Recording, direction: str, step_s: float, offset_s: floa
     if not 0 <= offset_s < length_s:
         raise TraceError(recording.file, None, f"offset = {offset_s:g} s: must lie in the trace, which is "
                                                f"{length_s:g} s long")
+    check_steps(recording.file, length_s, step_s)
     if end == "loop":
-        edges_s, rates = turned(recording.edges_s, rates, offset_s)
+        edges_s, rates = played_on(*turned(recording.edges_s, rates, offset_s), step_s)
     else:
         edges_s, rates = cut(recording.edges_s, rates, offset_s)
     return Trace(step_s, resample(rates, edges_s, step_s), end, f"{recording.file} ({direction})")

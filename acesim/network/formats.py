@@ -107,7 +107,7 @@ def detect(path: str, content: bytes) -> str:
     if "," in first:
         heads = [head.strip().lower() for head in first.split(",")]
         return "fcc" if "bytes_sec" in heads or heads[0] == "name" else "csv"
-    if first.isdigit():
+    if first.isascii() and first.isdigit():
         return "mahimahi"
     if len(first.split()) == 2 and all(map(_is_number, first.split())):
         return "pensieve"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from acesim.scenario.schema import Access
     from acesim.scenario.units import Range
 
-_MEANS, _DOWN, _UP, _OUT_DOWN, _OUT_UP, _BLOCKS = range(6)  # blocks of a worker's trace stream; append only
+_MEANS, _DOWN, _UP, _OUT_DOWN, _OUT_UP, _BLOCKS, _PHASE = range(7)  # blocks of a worker's trace stream; append only
 USUAL_RTT_S = (0.01, 0.06)
 """For kinds that tell nothing of it, as for fixed lines."""
 
@@ -186,6 +186,9 @@ def _generated(model: AccessModel, chosen: _Chosen, step_s: float, period_s: flo
     if samples["up"] == samples["down"]:
         white["up"] = shared * white["down"] + np.sqrt(1 - shared**2) * white["up"]
     traces: dict[tuple[int, str], Trace] = {}
+    apart = world.correlation == 0.0  # else neighbours would lose step
+    # what is turned begins at its best: left so, all links would be good at one time, and bad at another
+    phases = [int(stream(seed, "trace", row, _PHASE).integers(steps)) if apart else 0 for row in rows]
     guide = np.zeros(0)
     for direction, rate_model in (("down", model.down), ("up", model.up)):
         own = direction == "up" and model.up_has_means
@@ -195,9 +198,10 @@ def _generated(model: AccessModel, chosen: _Chosen, step_s: float, period_s: flo
         borrowed = direction == "up" and not own
         relative = fluctuate(rate_model, shapes, white[direction], outages, white["down"] if borrowed else None)
         guide = guide if borrowed else relative  # both directions of a link keep step
-        if world.correlation == 0.0:  # else neighbours would lose step
-            relative = turned(rate_model, shapes, relative, guide)
-        relative = _on_grid(relative, rate_model.sample_s, step_s, steps) * world.by_day(step_s, steps)
+        relative = turned(rate_model, shapes, relative, guide) if apart else relative
+        relative = _on_grid(relative, rate_model.sample_s, step_s, steps)
+        relative = np.array([np.roll(rates, phase) for rates, phase in zip(relative, phases, strict=True)])
+        relative *= world.by_day(step_s, steps)
         for place, rates in zip(chosen.places, relative, strict=True):
             access = chosen.accesses[place]
             bounds = getattr(access, f"{direction}link_bytes_per_s")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from acesim.network.files import Recording
+from acesim.network.files import Recording, check_steps
 from acesim.network.traces import Rates
 from acesim.scenario.errors import TraceError
 
 PACKET_BYTES = 1500
 MS_PER_S = 1000
+LONGEST = 15
+"""Digits: beyond, a moment is no exact float any more."""
 
 
 def parse_mahimahi(path: str, text: str) -> Recording:
@@ -25,8 +27,9 @@ def parse_mahimahi(path: str, text: str) -> Recording:
         word = line.strip()
         if not word or word.startswith("#"):
             continue
-        if not word.isdigit():
-            raise TraceError(path, number, f"{word[:40]}: every line must be a whole number of milliseconds")
+        if not (word.isascii() and word.isdigit() and len(word) <= LONGEST):
+            raise TraceError(path, number, f"{word[:40]}: every line must be a whole number of milliseconds, of at "
+                                           f"most {LONGEST} digits")
         if at_ms and int(word) < at_ms[-1]:
             raise TraceError(path, number, f"{word} after {at_ms[-1]}: times must not fall")
         at_ms.append(int(word))
@@ -74,6 +77,7 @@ def written_mahimahi(source: str, edges_s: NDArray[np.float64], rates: Rates) ->
     >>> written_mahimahi("x", np.array([0.0, 0.004]), np.array([750_000.0]))
     '2\\n4\\n'
     """
+    check_steps(source, float(edges_s[-1]), 1 / MS_PER_S)
     passed = np.concatenate([[0.0], np.cumsum(rates * np.diff(edges_s))])
     period_ms = max(1, round(float(edges_s[-1]) * MS_PER_S))
     grid_s = np.minimum(np.arange(period_ms + 1) / MS_PER_S, edges_s[-1])

@@ -13,6 +13,8 @@ from acesim.scenario.units import from_mbps
 
 LAGS_S = (1.0, 10.0, 60.0)
 NEAR_ZERO_BYTES_PER_S = from_mbps(0.1)
+ROUNDING = 1e-12
+"""Relative: a rate that swings by less never changes."""
 
 
 class Summary(NamedTuple):
@@ -61,7 +63,7 @@ def autocorrelation(rates: Rates, lags: NDArray[np.int64] | Sequence[int]) -> ND
     """
     spread = rates - rates.mean()
     power = float(spread @ spread)
-    if power == 0:
+    if power <= len(rates) * (ROUNDING * float(np.abs(rates).max())) ** 2:
         return np.zeros(len(lags))
     return np.array([float(spread[: len(rates) - lag] @ spread[lag:]) / power for lag in map(int, lags)])
 

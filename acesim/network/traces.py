@@ -228,17 +228,45 @@ def resample(rates: Rates, edges_s: NDArray[np.float64], step_s: float) -> Rates
 
     rates     bytes per second between each two of `edges_s`
     edges_s   ascending, one more than rates; the first is the start of the grid
-    returns   as many steps as cover the edges; one that is covered in part carries just that part
+    returns   as many steps as cover the edges; of one that is covered in part, the rate in that part
 
-    >>> resample(np.array([4., 2.]), np.array([0., .5, 2.]), 1.)
+    >>> resample(np.array([4., 2.]), np.array([0., .5, 1.5]), 1.)
     array([3., 2.])
     """
-    span_s = float(edges_s[-1] - edges_s[0])
-    steps = max(1, math.ceil(span_s / step_s * (1 - 1e-9)))
+    steps = steps_of(float(edges_s[-1] - edges_s[0]), step_s)
     passed = np.concatenate([[0.0], np.cumsum(rates * np.diff(edges_s))])
-    grid_s = edges_s[0] + np.arange(steps + 1) * step_s
-    resampled: Rates = np.diff(np.interp(grid_s, edges_s, passed)) / step_s
+    grid_s = np.minimum(edges_s[0] + np.arange(steps + 1) * step_s, edges_s[-1])
+    grid_s[-1] = edges_s[-1]
+    resampled: Rates = np.diff(np.interp(grid_s, edges_s, passed)) / np.diff(grid_s)
     return resampled
+
+
+def steps_of(span_s: float, step_s: float) -> int:
+    """Return how many steps cover a span.
+
+    >>> steps_of(3.0, 1.0), steps_of(3.2, 1.0), steps_of(0.1, 1.0)
+    (3, 4, 1)
+    """
+    return max(1, math.ceil(span_s / step_s * (1 - 1e-9)))
+
+
+def played_on(edges_s: NDArray[np.float64], rates: Rates, step_s: float) -> tuple[NDArray[np.float64], Rates]:
+    """Return (edges, rates) of a repeating rate until its last step is full; within one step, only its mean counts.
+
+    >>> played_on(np.array([0., 1., 1.5]), np.array([5., 7.]), 1.)
+    (array([0. , 1. , 1.5, 2. ]), array([5., 7., 5.]))
+    >>> played_on(np.array([0., .001, .003]), np.array([7., 1.]), 1.)
+    (array([0., 1.]), array([3.]))
+    """
+    length_s = float(edges_s[-1])
+    span_s = steps_of(length_s, step_s) * step_s
+    if length_s < step_s:
+        return np.array([0.0, step_s]), np.array([rates @ np.diff(edges_s) / length_s])
+    again_s = edges_s[1:-1] + length_s
+    kept = again_s < span_s * (1 - 1e-9)
+    more = int(kept.sum()) + (length_s < span_s * (1 - 1e-9))
+    return np.concatenate([edges_s[:-1], [length_s] if more else [], again_s[kept], [span_s]]), \
+        np.concatenate([rates, rates[:more]])
 
 
 def cut(edges_s: NDArray[np.float64], rates: Rates, start_s: float) -> tuple[NDArray[np.float64], Rates]:

@@ -18,7 +18,7 @@ def test_two_directions(tmp_path):
     assert recording.edges_s.tolist() == [0, 1, 3, 5]  # the last row lasts as long as the one before it
     assert recording.down.tolist() == [1e6, 2e6, 0]
     assert as_trace(recording, "up", 1.0).bytes_per_s == pytest.approx([1e5, 2e5, 2e5, 0, 0])
-    assert as_trace(recording, "down", 2.0).bytes_per_s.tolist() == [1.5e6, 1e6, 0]
+    assert as_trace(recording, "down", 2.0).bytes_per_s.tolist() == [1.5e6, 1e6, 0.5e6]  # plays on until it is full
 
 
 @pytest.mark.parametrize(("offset_s", "end", "expected"), [
@@ -61,3 +61,21 @@ def test_missing_file_column_and_offset(tmp_path):
     empty = read_csv(write(tmp_path, "t_s,down_mbps\n0,0\n1,0\n"))
     with pytest.raises(TraceError, match=r"tram\.csv \(down\): the rate is zero everywhere"):
         as_trace(empty, "down", 1.0)
+
+
+@pytest.mark.parametrize("rows", ["0,8\n1,8\n1.2,8\n", "0,8\n.001,8\n", "0,8\n5,8\n5.0005,8\n"])
+@pytest.mark.parametrize("end", ["loop", "hold"])
+@pytest.mark.parametrize("step_s", [0.1, 1.0, 7.0])
+def test_a_rate_that_never_changes_does_not_on_any_grid(tmp_path, rows, end, step_s):
+    recording = read_csv(write(tmp_path, f"t_s,down_mbps\n{rows}"))
+    assert as_trace(recording, "down", step_s, end=end).bytes_per_s == pytest.approx(1e6)
+    stepped = recording.stepped(step_s)
+    assert stepped.down == pytest.approx(1e6)
+    assert stepped.edges_s[-1] == recording.edges_s[-1]  # and so the bytes are the same
+
+
+def test_steps_without_number_are_refused(tmp_path):
+    recording = read_csv(write(tmp_path, "t_s,down_mbps\n0,8\n1e6,8\n"))
+    for cut in (lambda: recording.stepped(1e-3), lambda: as_trace(recording, "down", 1e-3)):
+        with pytest.raises(TraceError, match=r"tram.csv: is 2e\+06 s long: at steps of 0.001 s more than 100,000,000"):
+            cut()

@@ -120,6 +120,8 @@ def test_bad_pickles_are_refused(tmp_path, content):
 @pytest.mark.parametrize(("name", "text", "place", "rule"), [
     ("m", "1\n3\n2\n", "m:3", "2 after 3: times must not fall"),
     ("m", "1\n3.5\n", "m:2", "must be a whole number of milliseconds"),
+    ("m", "1\n\u00b2\n", "m:2", "must be a whole number of milliseconds"),
+    ("m", "1\n" + "9" * 5000 + "\n", "m:2", "of at most 15 digits"),
     ("m", "0\n0\n", "m", "has no packets after millisecond 0"),
     ("p", "0 1\n1 2 3\n", "p:2", "has 3 fields: must have 2"),
     ("p", "0 1\n1 -2\n", "p:2", "must be finite and >= 0"),

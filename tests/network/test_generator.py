@@ -120,6 +120,19 @@ def test_directions_are_correlated_and_workers_are_not():
     assert abs(np.mean(others)) < 0.1
 
 
+@pytest.mark.parametrize("kind", sorted(NAMES))
+def test_no_moment_is_good_for_all_links(kind):
+    """Rates at one moment, and over the first minute, are on average over links as at any time; six deviations."""
+    count = 200
+    found = draw(kind, count, downlink_bytes_per_s=scalar(9))
+    relative = np.array([line.down.bytes_per_s / line.down.mean for line in found])
+    spread = relative.std(axis=1).mean() / math.sqrt(count)
+    assert np.abs(relative.mean(axis=0) - 1).max() < 6 * spread
+    assert abs(relative[:, :60].mean() - 1) < 4 * spread
+    pairs = np.corrcoef(relative)[np.triu_indices(count, 1)]
+    assert abs(pairs.mean()) < 0.02
+
+
 def test_the_seed_alone_decides():
     first, again, other = draw("5g"), draw("5g"), draw("5g", seed=1)
     for one, two in zip(first, again, strict=True):

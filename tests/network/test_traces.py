@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from acesim.network.traces import Least, Trace, constant, least, resample
+from acesim.network.traces import Least, Trace, constant, least, played_on, resample, steps_of
 from acesim.scenario.errors import TraceError
 
 rates = st.lists(st.sampled_from([0.0, 0.0, 1.0, 2.5, 7.0, 1e6]), min_size=1, max_size=6).filter(any)
@@ -136,11 +136,38 @@ def test_least_that_never_carries_anything():
     assert math.isinf(stuck.time_to_move(1.5, 0.0))
 
 
+pieces = st.lists(st.tuples(st.floats(0.1, 3), st.floats(0, 9)), min_size=1, max_size=8)
+
+
+def pieced(drawn):
+    lengths, values = np.array(drawn).T
+    return np.concatenate([[0.0], np.cumsum(lengths)]), values
+
+
 @quick
-@given(st.lists(st.tuples(st.floats(0.1, 3), st.floats(0, 9)), min_size=1, max_size=8), st.floats(0.1, 4))
-def test_resampling_conserves_bytes(pieces, step_s):
-    lengths, values = np.array(pieces).T
-    edges_s = np.concatenate([[0.0], np.cumsum(lengths)])
+@given(pieces, st.floats(0.1, 4))
+def test_resampling_conserves_bytes(drawn, step_s):
+    edges_s, values = pieced(drawn)
     resampled = resample(values, edges_s, step_s)
-    assert resampled.sum() * step_s == pytest.approx(values @ lengths, abs=1e-9)
-    assert len(resampled) * step_s >= edges_s[-1] * (1 - 1e-9)
+    assert len(resampled) == steps_of(edges_s[-1], step_s)
+    spans_s = np.diff(np.append(np.arange(len(resampled)) * step_s, edges_s[-1]))
+    assert resampled @ spans_s == pytest.approx(values @ np.diff(edges_s), abs=1e-9)
+    assert values.min() - 1e-9 <= resampled.min() <= resampled.max() <= values.max() + 1e-9
+
+
+@quick
+@given(pieces, st.floats(0.1, 4))
+def test_what_repeats_plays_on_until_its_last_step_is_full(drawn, step_s):
+    """Its bytes up to any moment are those of the rate that repeats; of what is shorter than a step, of its mean."""
+    edges_s, values = pieced(drawn)
+    on_s, rates = played_on(edges_s, values, step_s)
+    assert on_s[-1] == pytest.approx(steps_of(edges_s[-1], step_s) * step_s)
+    assert (len(rates), (np.diff(on_s) > 0).all()) == (len(on_s) - 1, True)
+    passed = np.concatenate([[0.0], np.cumsum(values * np.diff(edges_s))])
+    if edges_s[-1] < step_s:
+        assert rates.tolist() == [pytest.approx(passed[-1] / edges_s[-1])]
+        return
+    whole, rest_s = np.divmod(on_s * (1 - 1e-12), edges_s[-1])
+    wanted = whole * passed[-1] + np.interp(rest_s, edges_s, passed)
+    found = np.concatenate([[0.0], np.cumsum(rates * np.diff(on_s))])
+    assert found == pytest.approx(wanted, rel=1e-6, abs=1e-6)
