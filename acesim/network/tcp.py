@@ -302,6 +302,14 @@ class Line:
         start_bytes, stages = self._climb(peak, share, self.rtt_s)
         return Climb(start_bytes, [Stage(self.rtt_s + self.full_s, rate_bytes_per_s), *stages])
 
+    def opening(self, window_bytes: float) -> list[Stage]:
+        """Return how slow start goes on after a window that was full only because the route was slow: the window
+        doubles in every round trip until it holds what the route carries on average."""
+        stages = []
+        while (window_bytes := 2 * window_bytes) < min(self.product_bytes, self.tcp.closed_bytes):
+            stages.append(Stage(self.rtt_s, window_bytes / self.rtt_s))
+        return stages
+
     @property
     def room_bytes(self) -> float:
         """What connections that keep the queue full leave of route and queue on average.

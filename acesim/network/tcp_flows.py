@@ -250,6 +250,7 @@ class TcpFlows:
             else:
                 share = 1.0
                 if connection.phase == "growth":
+                    connection.piece = min(connection.left, connection.unscathed)
                     span_s, most = connection.stages.pop(0)
                     self._at(now_s + span_s, connection)
                 else:
@@ -293,6 +294,8 @@ class TcpFlows:
             connection.phase, round_end_s = "steady", now_s
             if climb := line.overflow(rate):
                 self._climb(connection, climb)
+            elif stages := line.opening(connection.window):  # or else an outage would have opened the window
+                connection.phase, connection.stages = "growth", stages
             self._hold(connection, line, rate)
         elif connection.window >= self.tcp.closed_bytes:
             connection.phase = "steady"
@@ -354,8 +357,9 @@ class TcpFlows:
         line = connection.line
         assert line is not None
         moved = self._flows.cancel(connection.key, now_s)
-        connection.left, connection.under_way = connection.piece - moved, False
-        connection.sent += moved
+        connection.left += connection.piece - moved
+        connection.unscathed -= moved
+        connection.sent, connection.under_way = connection.sent + moved, False
         if not connection.stages:
             connection.phase = "steady"
 

@@ -126,6 +126,19 @@ def test_nobody_is_late_where_nobody_keeps_a_queue_full():
     assert play(flows, [(20.0, 1, 1e6, (0,))], 0.1)[1] - 20 == pytest.approx(alone_s[plain])
 
 
+@pytest.mark.parametrize("tcp", [Tcp(), Tcp(congestion="reno"), Tcp(congestion="bbr"), Tcp(loss=1e-3)], ids=str)
+@pytest.mark.parametrize("dip", [0.0, 1e5])
+def test_who_was_stopped_in_slow_start_goes_on_where_it_was(tcp, dip):
+    """A round that lasted because the route stood still, or all but did, says nothing of the window."""
+    steps = np.full(200, 12.5e6)
+    for nbytes in (2e6, 5e6, 2e7):
+        open_s = play(TcpFlows([Trace(0.1, steps, end="hold")], tcp), [(0.0, 0, nbytes, (0,))], 0.6)[0]
+        for first in (5, 10, 12, 16, 22):
+            stopped = np.where((np.arange(200) >= first) & (np.arange(200) < first + 10), dip, steps)
+            took_s = play(TcpFlows([Trace(0.1, stopped, end="hold")], tcp), [(0.0, 0, nbytes, (0,))], 0.6)[0]
+            assert took_s >= open_s * (1 - 1e-9), (nbytes, first)
+
+
 def test_growth_is_what_the_standards_say():
     cubic, reno = Growth(Tcp(), 1000.0, 1.0), Growth(Tcp(congestion="reno"), 1000.0, 1.0)
     assert (cubic.packets(0.0), reno.packets(0.0)) == (pytest.approx(700.0), 500.0)
