@@ -26,13 +26,13 @@ class Coupling:
     accelerator  as for `Flows`
     loads        which links could bind
     leaving      where flows go that are alone from now on, while nobody else comes; else None
-    groups, solutions   formed and found so far
+    groups, solved   formed so far, and solved for: the flows of every solution
     """
 
     def __init__(self, table: RouteTable, flows: dict[int, Flow], ends: Ends, accelerator: str | None) -> None:
         self.loads = Loads(table, flows)
         self.leaving: list[Flow] | None = None
-        self.groups = self.solutions = 0
+        self.groups = self.solved = 0
         self._table, self._flows, self._ends, self._accelerator = table, flows, ends, accelerator
         self._loose: dict[int, Flow] = {}  # neither alone nor in a group
         self._owners: dict[int, Nested] = {}  # of links that bind
@@ -83,8 +83,8 @@ class Coupling:
             self._unsolved = {}
 
     def _solve(self, group: Nested) -> None:
-        self.solutions += 1
-        group.solve(compiled(self.solutions, self._accelerator))
+        self.solved += len(group.keys)
+        group.solve(compiled(self.solved, self._accelerator))
         self._ends.enter(group.finish_s, group)
 
     def _still_coupled(self, link: int) -> bool:

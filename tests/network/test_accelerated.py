@@ -80,7 +80,7 @@ def test_a_setting_says_when(monkeypatch):
     def asked(setting, there=True):
         monkeypatch.setattr(accelerated.importlib.util, "find_spec", lambda _: object() if there else None)
         accelerated._least.cache_clear()
-        return [accelerated.compiled(solutions, setting) is not None for solutions in (1, accelerated.PAYS)]
+        return [accelerated.compiled(solved, setting) is not None for solved in (1, accelerated.PAYS)]
 
     monkeypatch.setattr(accelerated, "_walk", lambda: (compiled.walk, ""))
     try:

@@ -109,7 +109,7 @@ def test_a_group_lives_on_through_arrivals_and_departures():
         flows.start(10 + key, 500.0, (11 + key, 0), end_s)
     assert flows.next_finish() < math.inf
     assert flows._coupling.groups == 1
-    assert flows._coupling.solutions == 11
+    assert flows._coupling.solved == 11 * 10
     assert list(group_of(flows, 19).keys) == list(range(10, 20))
 
 
