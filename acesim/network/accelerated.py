@@ -22,8 +22,8 @@ Walk = Callable[..., float]
 VARIABLE = "ACESIM_ACCELERATOR"
 CHOICES = ("auto", "on", "off")
 PAYS = 1_000_000
-"""Flows solved for, those of every solution, after which loading the compiled twin pays, with "auto": it takes a second,
-where nothing is cached ten, and 100 MB of memory for good."""
+"""Flows solved for, those of every solution, after which loading the compiled twin pays, with "auto": it takes a
+second, where nothing is cached ten, and 100 MB of memory for good."""
 
 FOR_EVER = 2.0**52
 """Steps that no group goes on for without a completion: what is slower stands still."""
