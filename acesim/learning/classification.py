@@ -9,12 +9,13 @@ shards together.  Where there are few held-out examples, a small worker may have
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from acesim.learning import labelled
-from acesim.learning.contract import STEPS_PER_BLOCK, Array, Draws, Ids, Scores, bounded_exp, mean_of, over_workers
+from acesim.learning.contract import Array, Draws, Ids, Scores, bounded_exp, mean_of, over_workers
 from acesim.learning.images import Classifier
 from acesim.learning.partition import deal, partition, split
 from acesim.scenario.streams import stream
@@ -79,14 +80,19 @@ class ImageClassification:
 
         A block of STEPS_PER_BLOCK steps goes through the shard again and again, each time in another order.
         """
-        chosen = np.stack([self._draws(worker, at, lambda rng, worker=worker: self._orders(worker, rng))
+        chosen = np.stack([self._draws(worker, at, partial(self._orders, worker))
                            for worker, at in zip(workers, step, strict=True)])
         return Batch(self.training.inputs[chosen], self.training.labels[chosen])
 
-    def _orders(self, worker: int, rng: Generator) -> Ids:
-        shard, wanted = self.shards[worker], STEPS_PER_BLOCK * self.spec.batch_size
-        turns = [rng.permutation(shard) for _ in range(-(-wanted // len(shard)))]
-        return np.concatenate(turns)[:wanted].reshape(STEPS_PER_BLOCK, -1)
+    def _orders(self, worker: int, rng: Generator) -> Iterator[Ids]:
+        """Yield the examples [B] of one step after another."""
+        shard, wanted = self.shards[worker], self.spec.batch_size
+        left = shard[:0]
+        while True:
+            turns = [left] + [rng.permutation(shard) for _ in range(-(-(wanted - len(left)) // len(shard)))]
+            drawn = np.concatenate(turns)
+            yield drawn[:wanted]
+            left = drawn[wanted:]
 
     def gradient(self, parameters: Array, batch: Batch, out: Array | None = None) -> tuple[Array, Array]:
         """Return (gradients [C, P], losses float64 [C]) of the mean cross-entropy in nats."""

@@ -7,14 +7,14 @@ order of calls and no neighbour in a chunk can change a batch or a gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acesim.scenario.streams import stream
-from acesim.seam import Group, Shapes, Vector
+from acesim.seam import Generator, Group, Shapes, Vector
 
 Array = NDArray[Any]
 Ids = NDArray[np.int64]
@@ -84,19 +84,29 @@ class Sharded(Protocol):
 
 
 class Draws:
-    """Random numbers of each worker and step, drawn in blocks of steps; each worker's last block is kept."""
+    """Random numbers of each worker and step: a stream for each block of steps, drawn from as steps are asked for."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._blocks: dict[int, tuple[int, Array]] = {}
+        self._last: dict[int, tuple[int, Any, Iterator[Any]]] = {}  # step, its numbers, and those of the steps to come
 
-    def __call__(self, worker: int, step: int, draw: Any) -> Array:
-        """Return row `step` of the blocks that `draw(generator)` makes: [STEPS_PER_BLOCK, ...]."""
-        block, row = divmod(step, STEPS_PER_BLOCK)
-        kept = self._blocks.get(worker)
-        if kept is None or kept[0] != block:
-            kept = self._blocks[worker] = (block, draw(stream(self.seed, "data", worker, block)))
-        return np.asarray(kept[1][row])
+    def __call__(self, worker: int, step: int, draw: Callable[[Generator], Iterator[Any]]) -> Array:
+        """Return the numbers of a step: of those that `draw(generator)` yields for STEPS_PER_BLOCK steps.
+
+        Steps before the last one asked for are drawn anew from the start of their block.
+        """
+        first = step - step % STEPS_PER_BLOCK
+        at, numbers, source = self._last.get(worker, (-1, None, iter(())))
+        if not first <= at <= step:
+            at, source = first - 1, draw(stream(self.seed, "data", worker, step // STEPS_PER_BLOCK))
+        for _ in range(at, step):
+            numbers = next(source)
+        self._last[worker] = step, numbers, source
+        return np.asarray(numbers)
+
+    def __reduce__(self) -> tuple[type[Draws], tuple[int]]:
+        """What is pickled: what all numbers follow from."""
+        return Draws, (self.seed,)
 
 
 def mean_of(values: Array) -> float:

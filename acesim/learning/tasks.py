@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -125,15 +126,15 @@ class LanguageModel:
 
     def batches(self, workers: Sequence[int], step: Sequence[int]) -> Batch:
         """Return random sequences of each worker's own shard, [C, B, T]."""
-        starts = np.stack([self._draws(worker, at, lambda rng, worker=worker: self._starts(worker, rng))
+        starts = np.stack([self._draws(worker, at, partial(self._starts, worker))
                            for worker, at in zip(workers, step, strict=True)])
         places = starts[..., None] + np.arange(self.spec.model.context + 1)
         symbols = self.text[places].astype(np.int64)
         return Batch(symbols[..., :-1], symbols[..., 1:])
 
-    def _starts(self, worker: int, rng: Generator) -> Ids:
+    def _starts(self, worker: int, rng: Generator) -> Iterator[Ids]:
         first, last = self.borders[worker], self.borders[worker + 1] - self.spec.model.context
-        return rng.integers(first, last, (STEPS_PER_BLOCK, self.spec.batch_size))
+        return iter(rng.integers(first, last, (STEPS_PER_BLOCK, self.spec.batch_size)))
 
     def gradient(self, parameters: Array, batch: Batch, out: Array | None = None) -> tuple[Array, Array]:
         """Return (gradients [C, P], losses float64 [C]) of the mean cross-entropy in nats."""
@@ -230,9 +231,10 @@ class Quadratic:
         noise = [self._draws(worker, at, self._noise) for worker, at in zip(workers, step, strict=True)]
         return Noise(np.array(workers, np.int64), np.stack(noise))
 
-    def _noise(self, rng: Generator) -> Array:
+    def _noise(self, rng: Generator) -> Iterator[Array]:
         spread = self.spec.noise / math.sqrt(self.spec.batch_size)
-        return spread * rng.standard_normal((STEPS_PER_BLOCK, self.size))
+        while True:
+            yield spread * rng.standard_normal(self.size)
 
     def gradient(self, parameters: Array, batch: Noise, out: Array | None = None) -> tuple[Array, Array]:
         """Return (gradients [C, P], losses float64 [C])."""

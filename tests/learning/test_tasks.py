@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
 
 from acesim import learning
 from acesim.learning import corpus, optimizers
-from acesim.learning.contract import Sharded
+from acesim.learning.contract import Draws, Sharded
 from acesim.learning.tasks import STEPS_PER_BLOCK, LanguageModel, reference_gradient
 from acesim.scenario.errors import ScenarioError
 
@@ -29,6 +30,31 @@ def test_batches_depend_on_seed_worker_and_step_alone(task):
         assert all(np.array_equal(one[row], two[0]) for one, two in zip(wanted, again, strict=True))
     other = learning.build(task.spec, TIERS, 4).batches(workers, steps)
     assert not np.array_equal(other[-1], wanted[-1])
+
+
+def test_steps_may_be_asked_for_in_any_order(task):
+    steps = [0, 1, 2, 9, STEPS_PER_BLOCK - 1, STEPS_PER_BLOCK]
+    wanted = {step: task.batches([2], [step]) for step in steps}
+    for step in [*reversed(steps), 1, 9, 9]:
+        found = task.batches([2], [step])
+        assert all(np.array_equal(one, two) for one, two in zip(found, wanted[step], strict=True))
+    copy = pickle.loads(pickle.dumps(task)).batches([2], [2])
+    assert all(np.array_equal(one, two) for one, two in zip(copy, wanted[2], strict=True))
+
+
+def test_no_more_is_drawn_than_is_asked_for():
+    """A block of 256 steps of a batch of 100,000 would be 200 MB a worker."""
+    drawn = []
+
+    def rows(rng):
+        while True:
+            drawn.append(1)
+            yield rng.random(2)
+
+    draws = Draws(0)
+    for step in (0, 1, 3, 3, 2, STEPS_PER_BLOCK + 1):
+        draws(7, step, rows)
+    assert len(drawn) == 4 + 3 + 2
 
 
 def test_chunks_equal_the_reference_one_worker_at_a_time(task):
