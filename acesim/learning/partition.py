@@ -15,7 +15,8 @@ a number of steps that is known beforehand.
 
 Where others reject or fail, this repairs.  A class that has run out leaves the draw, and the others keep their
 proportions, reckoned in logarithms, so that they exist however small.  A worker below the minimum gets
-examples one by one, from a class that it holds already where there is one, and from the largest worker.
+examples one by one, from a class that it holds already where there is one, and from the largest worker; under
+`classes` from its own classes alone, and what these cannot give is refused.
 """
 
 from __future__ import annotations
@@ -217,8 +218,18 @@ def filled(totals: Counts, wanted: Counts, logs: Array, order: Sequence[int] | C
 
 
 def _by_class(spec: Any, totals: Counts, workers: int, rng: Generator) -> Counts:
-    shares = owners(len(totals), workers, spec.classes_per_worker, rng) * quantities(spec.quantity, workers, rng)
-    return topped_up(split(totals, shares / shares.sum(axis=1, keepdims=True)), spec.min_partition_size)
+    owned = owners(len(totals), workers, spec.classes_per_worker, rng)
+    lacking = np.flatnonzero(totals < owned.sum(axis=1))
+    if lacking.size:
+        raise _impossible("classes_per_worker", spec.classes_per_worker,
+                          f"class number {lacking[0]} has {totals[lacking[0]]} training examples for "
+                          f"{owned[lacking[0]].sum()} workers that own it; lower it, give more data or fewer workers")
+    shares = owned * quantities(spec.quantity, workers, rng)
+    counts = split(totals, shares / shares.sum(axis=1, keepdims=True))
+    found = topped_up(counts, spec.min_partition_size)
+    if np.array_equal(found > 0, owned):
+        return found
+    return raised_within(represented(counts, owned), owned, spec.min_partition_size)  # which keep to the owners
 
 
 def owners(classes: int, workers: int, each: int, rng: Generator) -> NDArray[np.bool_]:
@@ -230,6 +241,66 @@ def owners(classes: int, workers: int, each: int, rng: Generator) -> NDArray[np.
     for worker in range(workers):
         owned[np.argsort(owned.sum(axis=1) + rng.random(classes))[:each], worker] = True
     return owned
+
+
+def represented(counts: Counts, owned: NDArray[np.bool_]) -> Counts:
+    """Give each owner that rounding left without one example of its class one of the largest co-owner that has two.
+
+    counts, owned   [K, W]; no class has fewer examples than owners
+    """
+    counts = counts.copy()
+    for worker, row in np.argwhere((owned & (counts == 0)).T):
+        giver = np.argmax(np.where(counts[row] > 1, counts.sum(axis=0), 0))
+        counts[row, [giver, worker]] += (-1, 1)
+    return counts
+
+
+def raised_within(counts: Counts, owned: NDArray[np.bool_], least: int) -> Counts:
+    """Raise workers to `least` examples, one example at a time, of the classes they own; no owner loses its last one.
+
+    The example comes from the largest co-owner that has one to spare.  Where none has, a co-owner hands one on and gets
+    another in its place, and so forth along the shortest chain to somebody with one to spare.  Where no chain leads to
+    any, no partition among these owners is large enough.
+
+    counts, owned   [K, W], counts above 0 where owned and nowhere else
+    raises          ScenarioError
+    """
+    counts = counts.copy()
+    held = counts.sum(axis=0)
+    for worker in np.flatnonzero(held < least):
+        while held[worker] < least:
+            giver = _lend(counts, owned, np.where(held > least, held, 0), int(worker))
+            if giver is None:
+                raise _impossible("min_partition_size", least, f"the classes of worker {worker} have only "
+                                  f"{held[worker]} training examples for it, one or more being left to every other "
+                                  "owner; lower it, give more data, more classes_per_worker or fewer workers")
+            held[[giver, worker]] += (-1, 1)
+    return counts
+
+
+def _lend(counts: Counts, owned: NDArray[np.bool_], spare: Counts, worker: int) -> int | None:
+    """Move one example to `worker`, in place; return who has one less, or None where there is nobody.
+
+    spare   [W] examples of those that may have one less, 0 for the others
+    """
+    above: dict[int, tuple[int, int]] = {}  # who hands on: the class, and to whom
+    reached = [worker]
+    for taker in reached:
+        can_give = owned[:, [taker]] & (counts > 1)
+        best = can_give * spare
+        if best.any():
+            row, giver = np.unravel_index(int(np.argmax(best)), best.shape)
+            counts[row, [giver, taker]] += (-1, 1)
+            while taker != worker:
+                row, after = above[taker]
+                counts[row, [taker, after]] += (-1, 1)
+                taker = after
+            return int(giver)
+        for row, giver in np.argwhere(can_give).tolist():
+            if giver not in above and giver != worker:
+                above[giver] = (row, taker)
+                reached.append(giver)
+    return None
 
 
 def topped_up(counts: Counts, least: int) -> Counts:

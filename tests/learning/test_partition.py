@@ -63,8 +63,12 @@ def test_dirichlet_ends_for_every_alpha_and_deals_everything_once(data, alpha, w
 @given(kind=st.sampled_from([IidPartition, ClassesPartition]), quantity=quantities, workers=st.integers(3, 12),
        each=st.integers(6, 30), own=st.integers(2, 6), least=st.integers(1, 2))
 def test_the_other_kinds_too(kind, quantity, workers, each, own, least):
-    more = {"classes_per_worker": own} if kind is ClassesPartition else {}
-    dealt(kind(quantity=quantity, min_partition_size=least, **more), balanced(6, each), workers)
+    if kind is IidPartition:
+        dealt(kind(quantity=quantity, min_partition_size=least), balanced(6, each), workers)
+    elif -(-workers * own // 6) <= each:  # every owner can have one
+        spec = kind(quantity=quantity, min_partition_size=least, classes_per_worker=own)
+        found = dealt(spec, balanced(6, each), workers)
+        assert ((found.counts > 0).sum(axis=0) == own).all()
 
 
 @pytest.mark.parametrize("alpha", [1e-6, 5e-324])
@@ -141,6 +145,46 @@ def test_every_worker_owns_so_many_classes_and_every_class_is_owned(workers, eac
     assert owned.any(axis=1).all()
     found = dealt(ClassesPartition(classes_per_worker=each), balanced(10, 60), workers)
     assert ((found.counts > 0).sum(axis=0) == each).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=st.lists(st.integers(1, 60), min_size=2, max_size=6), quantity=quantities, workers=st.integers(1, 12),
+       own=st.integers(1, 6), least=st.integers(1, 12), seed=st.integers(0, 99))
+def test_every_worker_holds_exactly_its_classes_or_it_is_said_why_not(sizes, quantity, workers, own, least, seed):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    try:
+        found = dealt(ClassesPartition(classes_per_worker=own, min_partition_size=least, quantity=quantity), labels,
+                      workers, seed)
+    except ScenarioError as refusal:
+        assert refusal.problems[0].path[-1] in ("classes_per_worker", "min_partition_size")  # noqa: PT017
+    else:
+        assert ((found.counts > 0).sum(axis=0) == own).all()
+
+
+def test_an_owner_of_many_classes_and_little_quantity_has_all_of_them():
+    spec = ClassesPartition(classes_per_worker=5, quantity=ArithmeticQuantity(ratio=10.0))
+    assert ((dealt(spec, balanced(10, 144), 80).counts > 0).sum(axis=0) == 5).all()
+
+
+def test_a_class_that_not_every_owner_can_have_is_named():
+    labels = np.repeat(np.arange(4), (1000, 30, 1, 200))
+    with pytest.raises(ScenarioError, match=r"classes_per_worker = 1: class number 2 has 1 training examples for [23] "
+                                            "workers that own it; lower it, give more data or fewer workers"):
+        dealt(ClassesPartition(classes_per_worker=1), labels, 10)
+
+
+def test_rounding_takes_no_class_from_an_owner():
+    owned = np.array([[True, True, True], [False, True, True]])
+    assert rules.represented(np.array([[0, 2, 3], [0, 6, 0]]), owned).tolist() == [[1, 1, 3], [0, 5, 1]]
+
+
+def test_who_owns_nothing_that_can_be_spared_is_raised_along_a_chain():
+    """Worker 1, at the least itself, hands one of class 0 on to worker 0, and gets one of class 1 from worker 2."""
+    counts = np.array([[2, 2, 0], [0, 1, 9]])
+    assert rules.raised_within(counts, counts > 0, 3).tolist() == [[3, 1, 0], [0, 2, 8]]
+    assert counts[0, 0] == 2
+    with pytest.raises(ScenarioError, match=r"min_partition_size = 4: the classes of worker 0 have only 3 training"):
+        rules.raised_within(counts, counts > 0, 4)
 
 
 def test_owners_share_a_class_by_their_quantities():
