@@ -83,14 +83,14 @@ class LanguageModel:
         parts = corpus.split(documents, spec.corpus.held_out)
         self.fingerprint = corpus.fingerprint(documents)
         self.alphabet = corpus.alphabet((text for _, text in parts.training), spec.model.vocabulary)
-        self.model = Transformer(spec.model, dtype, self.alphabet.size)
-        self.size, self.shapes, self.groups = self.model.size, self.model.shapes, self.model.groups()
         context = spec.model.context
         self.text = self.alphabet.encode("".join(text for _, text in parts.training))
         lengths = [len(text) for _, text in parts.training]
         self.borders = corpus.pack(lengths, self.workers, 4 * (context + 1))
         self.examples = (np.diff(self.borders) - 1) // context
         self._held_out(parts, np.cumsum([0, *lengths]), tiers)
+        self.model = Transformer(spec.model, dtype, self.alphabet.size)  # last: its mask is context x context
+        self.size, self.shapes, self.groups = self.model.size, self.model.shapes, self.model.groups()
         self._draws = Draws(seed)
 
     def _held_out(self, parts: corpus.Split, ends: Ids, tiers: Sequence[str]) -> None:
