@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+SMALLEST, LARGEST = 1e-140, 1e140
+"""Sums of squares of what lies beyond leave the range of floats: no mean or deviation can be told."""
+
 
 class Examples(NamedTuple):
     """inputs [N, features], as they came; labels int [N], classes 0 .. K - 1."""
@@ -156,4 +159,16 @@ def _unsound(inputs: Array, labels: Array, suffix: str) -> str | None:
     wrong = ~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
     if wrong.any():
         return f"X{suffix} has {int(wrong.sum())} examples that are not finite, first number {int(np.argmax(wrong))}"
+    return _out_of_range(inputs, suffix)
+
+
+def _out_of_range(inputs: Array, suffix: str) -> str | None:
+    """Say which channel or feature cannot be normalised; what is only scored may be as small as it likes."""
+    columns = inputs.reshape(-1, 1 if inputs.ndim == 3 else inputs.shape[-1])
+    peaks = np.abs(np.stack([columns.min(axis=0), columns.max(axis=0)]).astype(np.longdouble)).max(axis=0)
+    wrong = (peaks > LARGEST) | ((peaks > 0) & (peaks < SMALLEST) & (not suffix))
+    if wrong.any():
+        column = int(np.argmax(wrong))
+        return (f"X{suffix} reaches {peaks[column]:.3g} in its channel or feature {column}; must be 0, or "
+                f"{SMALLEST:g} to {LARGEST:g}, to be normalised: scale the inputs")
     return None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,6 +74,10 @@ SPOILT = np.where(np.arange(12)[:, None, None] == 7, np.nan, X)
     ({"X": X, "y": Y * 0}, "y holds only one class; needs at least 2"),
     ({"X": X, "y": Y * 0.5}, "y holds float64; must hold classes"),
     ({"X": X + 1j, "y": Y}, "X holds complex128; must hold numbers"),
+    ({"X": X * 1e307, "y": Y}, r"X reaches \S+e\+307 in its channel or feature 0; .*: scale the inputs"),
+    ({"X": X.reshape(12, 12) * np.where(np.arange(12) == 4, 1e160, 1), "y": Y}, "in its channel or feature 4"),
+    ({"X": X * 1e-310, "y": Y}, r"X reaches \S+e-310 in .*; must be 0, or 1e-140 to 1e\+140"),
+    ({"X": X, "y": Y, "X_test": X * 1e160, "y_test": Y}, r"X_test reaches \S+e\+160"),
     ({"X": X, "y": Y, "X_test": X[:, :3], "y_test": Y}, "must agree in all but the first axis"),
     ({"X": X, "y": Y, "X_test": X, "y_test": Y + 1}, "y_test holds the class 3, which y does not"),
 ])
@@ -92,6 +97,39 @@ def test_no_npz_at_all(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ScenarioError, match=r"cannot be read as an \.npz of plain arrays"):
         labelled.read(SimpleNamespace(source=None, files=str(path), held_out=None))
+
+
+def header(text):
+    """Return an .npy member without data whose header is this."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize("member", [
+    b"nonsense", b"", header("{'descr':'<f8','fortran_order':False,'shape':((("),
+    header("{'descr':'<f8','fortran_order':False,'shape':(10000000000000,)}")], ids=["text", "empty", "header", "huge"])
+def test_a_member_that_is_no_array(tmp_path, member):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as file:
+        file.writestr("X.npy", member)
+    with pytest.raises(ScenarioError, match=r"cannot be read as an \.npz of plain arrays: \S"):
+        labelled.read(SimpleNamespace(source=None, files=str(tmp_path / "x.npz"), held_out=None))
+
+
+@pytest.mark.parametrize(("flags", "method"), [(1, 0), (0, 99)], ids=["encrypted", "method"])
+def test_an_archive_that_cannot_be_unpacked(tmp_path, flags, method):
+    np.savez(tmp_path / "x.npz", X=X, y=Y)
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    for start, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(start) + place
+        content[at], content[at + 2] = flags, method
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(ScenarioError, match=r"cannot be read as an \.npz of plain arrays: .*(encrypted|compression)"):
+        labelled.read(SimpleNamespace(source=None, files=str(tmp_path / "x.npz"), held_out=None))
+
+
+def test_what_is_only_scored_may_be_small_and_what_is_whole_needs_no_scaling(tmp_path):
+    assert read(tmp_path, X=X, y=Y, X_test=X * 1e-310, y_test=Y).shape == (4, 3, 1)
+    for whole in (np.full((12, 2), -2**63), np.full((12, 2), 2**64 - 1, np.uint64), X > 0, X.astype(np.float16)):
+        assert read(tmp_path, 0.5, X=whole, y=Y).classes == 3
 
 
 def test_one_array_alone_is_no_npz(tmp_path):

@@ -170,6 +170,11 @@ def test_too_little_held_out_text(language_task):
         learning.build(language_task(scored_characters=1_000_000), TIERS, 0)
 
 
+def test_a_context_longer_than_the_text(language_task, transformer_spec):
+    with pytest.raises(ScenarioError, match=r"task\.corpus = \d+ characters .*: too short .* or a shorter context"):
+        learning.build(language_task(model=transformer_spec(context=1_000_000)), TIERS, 0)
+
+
 def test_yardsticks_fall_with_the_order(language_task):
     found = learning.build(language_task(), TIERS, 0).yardsticks()
     assert found["unigram_nats"] > found["bigram_nats"] > found["trigram_nats"] > 0
