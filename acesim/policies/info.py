@@ -21,7 +21,7 @@ class ServerOptimizer:
 
     rule               with init and step (acesim.learning.optimizers)
     schedule, peak, warm_up, drops, factor   of its learning rate; warm_up in rounds
-    betas, weight_decay, clip_norm   what the workers' own rules take over from it
+    betas, eps, weight_decay, clip_norm   what the workers' own rules take over from it
     """
 
     rule: Any
@@ -29,6 +29,7 @@ class ServerOptimizer:
     peak: float
     warm_up: int
     betas: tuple[float, float]
+    eps: float
     weight_decay: float
     clip_norm: float | None
     drops: tuple[float, ...]
@@ -46,7 +47,8 @@ class ServerOptimizer:
 def server_optimizer(spec: Any) -> ServerOptimizer:
     """Return the optimizer of a scenario's `task.optimizer`."""
     return ServerOptimizer(build_optimizer(spec), spec.schedule, spec.learning_rate, spec.warm_up_rounds,
-                           tuple(spec.betas), spec.weight_decay, spec.clip_norm, tuple(spec.drops), spec.factor)
+                           tuple(spec.betas), spec.eps, spec.weight_decay, spec.clip_norm, tuple(spec.drops),
+                           spec.factor)
 
 
 def nominal_shapes(scenario: Scenario, own: Shapes) -> Shapes:

@@ -88,8 +88,9 @@ def fedavg(info: ModelInfo, local_steps: int = 2, fraction: float = 1.0, inner_l
     keep_state            a worker keeps its AdamW moments from round to round
     source                McMahan et al. 2017, arXiv:1602.05629
     """
-    inner = AdamW(betas=info.optimizer.betas, weight_decay=weight_decay, clip_norm=info.optimizer.clip_norm)
-    rate = info.optimizer.learning_rate(info.total_steps, peak=inner_learning_rate)
+    given = info.optimizer
+    inner = AdamW(given.betas, given.eps, weight_decay, clip_norm=given.clip_norm)
+    rate = given.learning_rate(info.total_steps, peak=inner_learning_rate)
     return TreePolicy(LocalSteps(inner, rate, keep_state=keep_state), Dense(), average(), Dense(),
                       Fixed(local_steps=local_steps, fraction=fraction))
 
@@ -106,9 +107,9 @@ def local_only(info: ModelInfo, inner_learning_rate: float = 0.01) -> TreePolicy
     Scores are means over workers of each one's own model: a text's held-out windows are dealt to them in turn, images
     to the worker with the same labels.
     """
-    inner = AdamW(betas=info.optimizer.betas, weight_decay=info.optimizer.weight_decay,
-                  clip_norm=info.optimizer.clip_norm)
-    rate = info.optimizer.learning_rate(info.total_steps, peak=inner_learning_rate)
+    given = info.optimizer
+    inner = AdamW(given.betas, given.eps, given.weight_decay, clip_norm=given.clip_norm)
+    rate = given.learning_rate(info.total_steps, peak=inner_learning_rate)
     return TreePolicy(LocalSteps(inner, rate), Dense(), average(), Dense(),
                       Fixed(local_steps=info.steps_per_epoch, sync_parent=False))
 

@@ -66,6 +66,13 @@ def test_fedavg_walks_with_the_scenarios_betas_and_its_own_rate():
     assert (local.optimizer.betas, local.learning_rate.peak, local.keep_state) == ((0.9, 0.95), 0.02, False)
 
 
+@pytest.mark.parametrize("name", ["fedavg", "local-only"])
+def test_workers_rules_take_the_scenarios_eps(name):
+    task = {"kind": "quadratic", "dimension": P, "optimizer": {"eps": 1e-3}}
+    assert small_setup(name, task=task).policy.local.optimizer.eps == 1e-3
+    assert small_setup(name).policy.local.optimizer.eps == 1e-8
+
+
 def test_fedavg_weighs_by_examples(tmp_path):
     setup = small_setup("fedavg", task=language(counted_text(tmp_path)))
     assert len(set(setup.info.examples)) > 1
