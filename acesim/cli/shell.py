@@ -1,22 +1,31 @@
 """The command line: what a user types, and what is shown for it.
 
 Results go to standard output, progress and complaints to standard error.  Exit codes: 0 done, 1 a run failed,
-2 bad input, 130 interrupted; the same command goes on where it was.
+2 bad input, 130 interrupted, 143 terminated; after the last two the same command goes on where it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 import acesim
 from acesim.scenario.errors import AcesimError
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came.  It is a KeyboardInterrupt because whoever cleans up after one, joblib too, then does here."""
+
+
+def terminate(*_: object) -> NoReturn:
+    """Handle SIGTERM: left alone it would end this process and leave the workers computing."""
+    raise Terminated
 
 
 class Acesim(click.Group):
@@ -31,9 +40,10 @@ class Acesim(click.Group):
         except (AcesimError, OSError) as error:
             click.echo(str(error), err=True)
             ctx.exit(BAD_INPUT)
-        except KeyboardInterrupt:
-            click.echo("\ninterrupted; finished runs are kept, and the same command goes on from there", err=True)
-            ctx.exit(INTERRUPTED)
+        except KeyboardInterrupt as cause:
+            word, code = ("terminated", TERMINATED) if isinstance(cause, Terminated) else ("interrupted", INTERRUPTED)
+            click.echo(f"\n{word}; finished runs are kept, and the same command goes on from there", err=True)
+            ctx.exit(code)
 
 
 def voiced(command: Command) -> Command:

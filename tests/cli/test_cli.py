@@ -1,6 +1,12 @@
 """The command line: what is printed where, and with which exit code."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from acesim import cli
+from acesim.cli.shell import Terminated
 from acesim.matching import kept_share
+from acesim.records.store import EVENTS
 from acesim.scenario import PolicySpec
 from acesim.study import Order, read_scenario, run
 from acesim.sweeps import sweep
@@ -99,12 +107,33 @@ def test_a_changed_scenario_names_fresh(call):
     call("run", "quickstart", "--jobs", "1", "--set", "stop.epochs=2", "--fresh", "--policy", "top-k")
 
 
-def test_an_interruption_is_130_and_says_how_to_go_on(call, monkeypatch):
+@pytest.mark.parametrize(("cause", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_an_interruption_has_its_code_and_says_how_to_go_on(call, monkeypatch, cause, code):
     def interrupted(*_):
-        raise KeyboardInterrupt
+        raise cause
 
     monkeypatch.setattr(cli.runs, "run_study", interrupted)
-    assert "the same command goes on from there" in call("run", "quickstart", code=130).stderr
+    assert "the same command goes on from there" in call("run", "quickstart", code=code).stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGTERM to catch")
+def test_no_worker_outlives_a_sigterm(tmp_path):
+    """Workers hold the pipe of what they print, so that its end is theirs."""
+    words = ["run", "quickstart", "--set", "stop.epochs=10000", "--jobs", "2", "--quiet", "--out", tmp_path]
+    study = subprocess.Popen([sys.executable, "-m", "acesim", *words], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    try:
+        ending = time.monotonic() + 60
+        while not list(tmp_path.rglob(EVENTS)) and time.monotonic() < ending:
+            time.sleep(0.1)
+        study.send_signal(signal.SIGTERM)
+        said, _ = study.communicate(timeout=20)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(study.pid, signal.SIGKILL)
+    assert study.returncode == 143, said
+    assert "terminated; finished runs are kept" in said
+    assert list(tmp_path.rglob(EVENTS))
 
 
 @pytest.fixture
