@@ -289,13 +289,13 @@ def _lend(counts: Counts, owned: NDArray[np.bool_], spare: Counts, worker: int) 
         can_give = owned[:, [taker]] & (counts > 1)
         best = can_give * spare
         if best.any():
-            row, giver = np.unravel_index(int(np.argmax(best)), best.shape)
+            row, giver = map(int, np.unravel_index(int(np.argmax(best)), best.shape))
             counts[row, [giver, taker]] += (-1, 1)
             while taker != worker:
                 row, after = above[taker]
                 counts[row, [taker, after]] += (-1, 1)
                 taker = after
-            return int(giver)
+            return giver
         for row, giver in np.argwhere(can_give).tolist():
             if giver not in above and giver != worker:
                 above[giver] = (row, taker)

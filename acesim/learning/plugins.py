@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acesim.learning.contract import Task
-from acesim.scenario.errors import Problem, ScenarioError
+from acesim.scenario.errors import PolicyError, Problem, ScenarioError
 from acesim.scenario.plugins import plugin
+from acesim.seam import Group, size_of
 
 if TYPE_CHECKING:
     from acesim.scenario.tasks import PluginTask
@@ -34,7 +35,11 @@ def builders(files: Sequence[str | Path] = ()) -> dict[str, Builder]:
 
 
 def build(spec: PluginTask, tiers: Sequence[str], seed: int, files: Sequence[str | Path] = ()) -> Task:
-    """Return a task of one's own; ScenarioError when there is no such name or parameter, or its builder refuses."""
+    """Return a task of one's own.
+
+    raises   ScenarioError when there is no such name or parameter, or its builder refuses; PolicyError when what it
+             builds is no task
+    """
     known = builders(files)
     if spec.name not in known:
         remedy = 'give a file with TASKS = {"name": builder} by --plugin'
@@ -44,9 +49,33 @@ def build(spec: PluginTask, tiers: Sequence[str], seed: int, files: Sequence[str
         if key not in allowed:
             raise _wrong(f"parameters.{key}", spec.parameters[key], _unknown("parameter", key, allowed))
     try:
-        return known[spec.name](tiers, seed, spec.batch_size, **spec.parameters)
+        task = known[spec.name](tiers, seed, spec.batch_size, **spec.parameters)
     except (TypeError, ValueError) as error:
         raise _wrong("parameters", None, f"{spec.name}: {error}") from error
+    fault = _fault(task)
+    if fault:
+        places = [f"--plugin {file}: " for file in files if spec.name in plugin(file, "TASKS")]
+        raise PolicyError(f"{''.join(places[-1:])}task {spec.name}: {fault}")
+    return task
+
+
+MEMBERS = (*Task.__annotations__, *(name for name in vars(Task) if not name.startswith("_")))
+
+
+def _fault(task: Any) -> str | None:
+    """Say where a task breaks the contract, as far as that is seen without running it."""
+    missing = [name for name in MEMBERS if not hasattr(task, name)]
+    if missing:
+        return f"has no {', '.join(missing)}; must have {', '.join(MEMBERS)} (acesim.learning.contract.Task)"
+    if not all(isinstance(group, Group) for group in task.groups):
+        return f"groups = {task.groups}: each must be an acesim.seam.Group"
+    stops = [group.stop for group in task.groups]
+    if [group.start for group in task.groups] != [0, *stops[:-1]] or stops[-1:] != [task.size]:
+        spans = ", ".join(f"{group.name} {group.start}:{group.stop}" for group in task.groups)
+        return f"groups = {spans or 'none'}: must follow each other without gaps, from 0 to size = {task.size}"
+    if size_of(task.shapes) != task.size:
+        return f"shapes = {task.shapes}: hold {size_of(task.shapes)} parameters; must hold size = {task.size}"
+    return None
 
 
 def _unknown(what: str, name: str, known: Mapping[str, Any] | Sequence[str]) -> str:

@@ -50,6 +50,8 @@ def build(name: str, info: ModelInfo, parameters: Mapping[str, Any], plugins: Se
         raise PolicyError(f"{name}: {odd}" if odd else f"{name}({given}): {error}") from error
     if odd:  # the recipe's own word on a value is the better one, so it comes first
         raise PolicyError(f"{name}: {odd}")
+    if not isinstance(policy, TreePolicy):
+        raise PolicyError(f"{name}: returned {policy!r}; a recipe must return an acesim.seam.TreePolicy")
     return policy
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -16,13 +17,28 @@ SHELVES = ("POLICIES", "TASKS")
 def plugin(file: str | Path, shelf: str) -> Mapping[str, Any]:
     """Return what a plug-in file offers under one of SHELVES, by name; {} where it offers only the other.
 
-    raises   PolicyError when the file is not there, fails, or offers nothing at all
+    raises   PolicyError when the file is not there, fails, or offers nothing at all, or what cannot be called
     """
     module = _module(Path(file))
     found = {name: getattr(module, name, {}) for name in SHELVES}
     if not any(isinstance(each, dict) and each for each in found.values()):
         raise PolicyError(f'--plugin {file}: must define POLICIES = {{"name": recipe}} or TASKS = {{"name": builder}}')
+    for name, offered in found.items():
+        _check(file, name, offered)
     return found[shelf]
+
+
+def _check(file: str | Path, shelf: str, offered: Any) -> None:
+    if not isinstance(offered, dict):
+        raise PolicyError(f'--plugin {file}: {shelf} = {offered!r}: must be {{"name": function or class}}')
+    for name, maker in offered.items():
+        if not isinstance(name, str):
+            raise PolicyError(f'--plugin {file}: {shelf} has the name {name!r}: must be text; write "{name}"')
+        try:
+            inspect.signature(maker)
+        except (TypeError, ValueError) as error:
+            raise PolicyError(f"--plugin {file}: {shelf}[{name!r}] = {maker!r}: must be a function or class whose "
+                              f"parameters can be read ({error})") from error
 
 
 def _module(file: Path) -> ModuleType:

@@ -83,7 +83,34 @@ def test_a_file_that_breaks(tmp_path, code, message):
         learning.build(spec(), TIERS, 0, [tmp_path / "none.py"])
 
 
+@pytest.mark.parametrize(("code", "message"), [
+    ("TASKS = {'sensors': 3}", r"TASKS\['sensors'\] = 3: must be a function or class"),
+    ("TASKS = {5: print}", "TASKS has the name 5: must be text"),
+])
+def test_a_file_that_offers_no_builder(tmp_path, code, message):
+    (tmp_path / "bad.py").write_text(code, "utf-8")
+    with pytest.raises(PolicyError, match=rf"--plugin .*bad\.py: {message}"):
+        learning.build(spec(), TIERS, 0, [tmp_path / "bad.py"])
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ("del Sensors.yardsticks", "has no yardsticks; must have size, shapes, "),
+    ("task.groups = (Group('a', 0, 3), Group('b', 4, 8))",
+     "groups = a 0:3, b 4:8: must follow each other without gaps, from 0 to size = 8"),
+    ("task.groups = (Group('a', 0, 7),)", "groups = a 0:7: must follow"),
+    ("task.groups = ()", "groups = none: must follow"),
+    ("task.groups = ((0, 8),)", r"groups = \(\(0, 8\),\): each must be an acesim\.seam\.Group"),
+    ("task.shapes = ((2, 3),)", r"shapes = \(\(2, 3\),\): hold 6 parameters; must hold size = 8"),
+])
+def test_a_task_that_breaks_the_contract_is_refused_before_it_runs(file, change, message):
+    lines = ["def spoilt(*given):", "    task = Sensors(*given)", f"    {change}", "    return task",
+             'TASKS = {"sensors": spoilt}']
+    file.write_text("\n".join([file.read_text("utf-8"), *lines]), "utf-8")
+    with pytest.raises(PolicyError, match=rf"--plugin .*sensors\.py: task sensors: {message}"):
+        learning.build(spec(), TIERS, 0, [file])
+
+
 def test_a_file_of_policies_alone_has_no_tasks(tmp_path):
-    (tmp_path / "policies.py").write_text("POLICIES = {'a': None}\n", "utf-8")
+    (tmp_path / "policies.py").write_text("POLICIES = {'a': print}\n", "utf-8")
     with pytest.raises(ScenarioError, match="unknown task"):
         learning.build(spec(), TIERS, 0, [tmp_path / "policies.py"])

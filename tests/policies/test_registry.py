@@ -62,6 +62,10 @@ def test_a_plugin_is_not_remembered(plugin):
 
 @pytest.mark.parametrize(("text", "rule"), [
     ("", "must define POLICIES"), ("POLICIES = []", "must define POLICIES"), ("POLICIES = {}", "must define POLICIES"),
+    ("POLICIES = {'half-k': 3}", r"POLICIES\['half-k'\] = 3: must be a function or class"),
+    ("POLICIES = {'map': map}", r"POLICIES\['map'\] = .*: must be a function or class whose parameters can be read"),
+    ("POLICIES = {5: print}", r"POLICIES has the name 5: must be text; write \"5\""),
+    ("POLICIES = [print]; TASKS = {'a': print}", r"POLICIES = .*: must be \{"),
     ("import nothing_of_this_name", "ModuleNotFoundError: No module named"),
     ("1 / 0", "ZeroDivisionError: division by zero"), ("def (", "SyntaxError")])
 def test_a_plugin_that_cannot_be_used_says_why(tmp_path, text, rule):
@@ -93,6 +97,12 @@ def test_a_parameter_that_must_be_given_is_asked_for(tmp_path):
     file.write_text("def needy(model_info, must): return None\nPOLICIES = {'needy': needy}\n")
     with pytest.raises(PolicyError, match=r"needy\(\): .*must"):
         build("needy", small_setup().info, {}, [file])
+
+
+def test_a_recipe_that_returns_something_else(plugin):
+    plugin.write_text("POLICIES = {'mine': lambda info: 3}")
+    with pytest.raises(PolicyError, match=r"mine: returned 3; a recipe must return an acesim\.seam\.TreePolicy"):
+        build("mine", small_setup().info, {}, [plugin])
 
 
 def test_a_scenario_is_told_every_policy_and_parameter_that_does_not_exist():
