@@ -60,6 +60,7 @@ def build(spec: PluginTask, tiers: Sequence[str], seed: int, files: Sequence[str
 
 
 MEMBERS = (*Task.__annotations__, *(name for name in vars(Task) if not name.startswith("_")))
+"""What every task must have."""
 
 
 def _fault(task: Any) -> str | None:
