@@ -111,16 +111,34 @@ def unknown_rule(name: str) -> str:
 
 
 def check(scenario: Scenario) -> Iterator[Problem]:
-    """Name every device of a scenario that has no profile, and overrides of more workers than there are."""
+    """Name every device of a scenario that has no profile, or draws less when it computes than when it rests, and
+    overrides of more workers than there are."""
     places: list[tuple[tuple[str | int, ...], str | DeviceSpec]] = [
         (("workers", row, "device"), group.device) for row, group in enumerate(scenario.workers)]
     places += [(("servers", role, "device"), getattr(scenario.servers, role).device) for role in ("region", "cloud")]
     for path, choice in places:
-        name = choice if isinstance(choice, str) else choice.like
+        name = _profile(choice)
         if name is not None and name not in devices():
             yield Problem(path if isinstance(choice, str) else (*path, "like"), name, unknown_rule(name))
+        elif not isinstance(choice, str):
+            yield from _backwards(path, chosen(choice))
     for row, group in enumerate(scenario.workers):
-        yield from _too_many(("workers", row, "overrides"), group.overrides, group.count)
+        place = ("workers", row, "overrides")
+        yield from _too_many(place, group.overrides, group.count)
+        if _profile(group.device) in (None, *devices()):
+            for number, override in enumerate(group.overrides):
+                yield from _backwards((*place, number), altered(chosen(group.device), override))
+
+
+def _profile(choice: str | DeviceSpec) -> str | None:
+    return choice if isinstance(choice, str) else choice.like
+
+
+def _backwards(path: tuple[str | int, ...], device: Device) -> Iterator[Problem]:
+    """Name a device whose computing would give energy back."""
+    if device.busy_w < device.idle_w:
+        yield Problem(path, None, f"draws {device.busy_w:g} W busy, but {device.idle_w:g} W idle: busy must be >= idle; "
+                                  f"give both")
 
 
 def _too_many(path: tuple[str | int, ...], overrides: Sequence[Override], count: int) -> Iterator[Problem]:

@@ -145,6 +145,15 @@ def test_an_override_of_more_workers_than_there_are(written):
                             "smaller counts, or a larger group")
 
 
+def test_computing_never_gives_energy_back(written):
+    device = {"like": "n100", "busy": "3 W", "idle": "4 W"}
+    problems = [str(problem) for problem in fleet.check(written(device=device, overrides={"idle": "100 W", "count": 1}))]
+    assert problems == [
+        "workers[1].device: draws 3 W busy, but 4 W idle: busy must be >= idle; give both",
+        "workers[1].overrides[0]: draws 3 W busy, but 100 W idle: busy must be >= idle; give both"]
+    assert not list(fleet.check(written(overrides={"idle": "5 W", "busy": "5 W"})))
+
+
 def test_a_device_of_ones_own(written):
     own = {"flops": "10 GFLOP/s", "memory": "2 GB", "memory_bandwidth": "5 GB/s", "network": "1 Gbps", "idle": "1 W",
            "busy": "4 W"}
