@@ -137,8 +137,8 @@ def _profile(choice: str | DeviceSpec) -> str | None:
 def _backwards(path: tuple[str | int, ...], device: Device) -> Iterator[Problem]:
     """Name a device whose computing would give energy back."""
     if device.busy_w < device.idle_w:
-        yield Problem(path, None, f"draws {device.busy_w:g} W busy, but {device.idle_w:g} W idle: busy must be >= idle; "
-                                  f"give both")
+        yield Problem(path, None, f"draws {device.busy_w:g} W busy, but {device.idle_w:g} W idle: busy must be >= "
+                                  f"idle; give both")
 
 
 def _too_many(path: tuple[str | int, ...], overrides: Sequence[Override], count: int) -> Iterator[Problem]:

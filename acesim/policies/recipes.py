@@ -16,6 +16,7 @@ from acesim.policies.dgc import dgc
 from acesim.policies.dgs import asgd, dgc_async, dgs, gd_async
 from acesim.policies.fusion import fused as in_chunks
 from acesim.policies.sketch_fusion import sketch_fusion
+from acesim.scenario.errors import PolicyError
 from acesim.schedules import Fixed
 from acesim.seam import ModelInfo, Recipe, TreePolicy
 
@@ -136,12 +137,20 @@ def given_bytes(info: ModelInfo, megabytes_up: float | None = None, megabytes_do
     tree                           "star" or "regions"
     Nothing is learned from it: use it with `task: {kind: network-only}`.
     """
-    up, down = (Silent(4.0 if megabytes is None else megabytes * 1e6 / info.nominal_size)
-                for megabytes in (megabytes_up, megabytes_down))
+    up, down = (Silent(4.0 if megabytes is None else _in_bounds(name, megabytes) * 1e6 / info.nominal_size)
+                for name, megabytes in (("megabytes_up", megabytes_up), ("megabytes_down", megabytes_down)))
     return TreePolicy(GradientStep(), up, server_rule(info), down,
                       Fixed(local_steps=local_steps, fraction=fraction, quorum=quorum), tree)
 
 
+def _in_bounds(name: str, megabytes: float) -> float:
+    if not 0 <= megabytes <= MOST_MEGABYTES:
+        raise PolicyError(f"{name} = {megabytes!r}: must be >= 0 and <= {MOST_MEGABYTES:g}, of 10^6 bytes")
+    return megabytes
+
+
+MOST_MEGABYTES = 1e9
+"""A petabyte a message."""
 RECIPES: dict[str, Recipe] = {
     "accordion": accordion,
     "ace-sync": ace_sync,

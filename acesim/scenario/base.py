@@ -81,7 +81,8 @@ def _quantity(dimension: Dimension, value: Any, from_yaml: bool) -> Range:
         value = Range(value, value)
     if not isinstance(value, Range):
         raise ValueError(f"must be a {dimension.noun}, for example {dimension.example}")
-    checked(dimension, value.low)
+    for end in (value.low, value.high):
+        checked(dimension, end)
     return value
 
 

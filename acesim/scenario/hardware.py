@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from acesim.scenario.base import Fact, Positive, Text
-from acesim.scenario.units import Range
+from acesim.scenario.units import TIME, Range, spell
 
 _Positive = Annotated[float, Field(gt=0)]
+
+
+def _at_least(least_s: float) -> AfterValidator:
+    """Bound the mean length of phases, for a run goes through every single one of them."""
+    def checked(mean_s: float) -> float:
+        if mean_s < least_s:
+            raise ValueError(f"must be >= {spell(TIME, least_s)}: the mean of phases that a run goes through one by "
+                             f"one")
+        return mean_s
+    return AfterValidator(checked)
+
+
+_Phase = Annotated[float, _at_least(1e-3)]
+_Stay = Annotated[float, _at_least(1.0)]
+"""Time in which work is to be done: who goes sooner would begin it again and again, and never end."""
 
 
 class DeviceFacts(Fact):
@@ -72,9 +87,13 @@ class SlowPhases(Fact):
     last     mean length, exponential
     """
 
-    factor: Annotated[float, Field(gt=1)]
-    every_s: _Positive
-    last_s: _Positive
+    factor: Annotated[float, Field(gt=1, le=1e6)]
+    every_s: _Phase
+    last_s: _Phase
+
+
+MOST_SPREAD = 5.0
+"""Standard deviation of a logarithm: at 5 one in six is already 150 times the median, and the mean 270 000 times."""
 
 
 class Stragglers(Fact):
@@ -86,7 +105,7 @@ class Stragglers(Fact):
     tail     its exponent: P(factor > x) = x^-tail; above 1, so that there is a mean
     """
 
-    spread: Annotated[float, Field(ge=0)] = 0.0
+    spread: Annotated[float, Field(ge=0, le=MOST_SPREAD)] = 0.0
     share: Annotated[float, Field(ge=0, le=1)] = 0.0
     tail: Annotated[float, Field(gt=1)] = 1.5
 
@@ -97,7 +116,7 @@ class Compute(Fact):
     jitter   standard deviation over mean of a step (log-normal); None: the device's
     """
 
-    jitter: Annotated[float, Field(ge=0)] | None = None
+    jitter: Annotated[float, Field(ge=0, le=10)] | None = None
     slow_phases: SlowPhases | None = None
     stragglers: Stragglers = Stragglers()
 
@@ -112,9 +131,9 @@ class Availability(Fact):
     on_leave          what it was doing is lost, or finished before it goes
     """
 
-    present_s: _Positive | None = None
-    absent_s: _Positive | None = None
-    spread: Annotated[float, Field(gt=0)] | None = None
+    present_s: _Stay | None = None
+    absent_s: _Phase | None = None
+    spread: Annotated[float, Field(gt=0, le=MOST_SPREAD)] | None = None
     trace: Text | None = None
     join_s: Range | None = None
     leave_s: Range | None = None
@@ -145,5 +164,5 @@ class Faults(Fact):
     repair   mean time until it is back, exponential
     """
 
-    every_s: _Positive | None = None
-    repair_s: _Positive = 60.0
+    every_s: _Stay | None = None
+    repair_s: _Phase = 60.0

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -15,7 +16,20 @@ from pydantic import (
 )
 
 from acesim.scenario.base import Fact, Positive
-from acesim.scenario.units import Range, from_mbps
+from acesim.scenario.units import TIME, Range, from_mbps, spell
+
+MOST_LATENCY_S = 86_400.0
+
+
+def _reachable(latency_s: Range | float | None) -> Range | float | None:
+    if (latency_s.high if isinstance(latency_s, Range) else latency_s or 0.0) > MOST_LATENCY_S:
+        raise ValueError(f"must be <= {spell(TIME, MOST_LATENCY_S)}")
+    return latency_s
+
+
+REACHABLE = AfterValidator(_reachable)
+MOST_PACKET_BYTES = 65_535
+"""What the length of an IP packet can say."""
 
 
 class TcpSpec(Fact):
@@ -30,14 +44,14 @@ class TcpSpec(Fact):
     """
 
     kind: Literal["tcp"] = "tcp"
-    mss_bytes: Annotated[int, Field(ge=1)] = 1448
-    header_bytes: int = 52
-    initial_window: Positive = 10
+    mss_bytes: Annotated[int, Field(ge=1, le=MOST_PACKET_BYTES)] = 1448
+    header_bytes: Annotated[int, Field(le=MOST_PACKET_BYTES)] = 52
+    initial_window: Annotated[Positive, Field(le=1_000_000)] = 10
     window_bytes: Annotated[float, Field(ge=1)] | None = None
-    queue_packets: Annotated[int, Field(strict=True, ge=0)] | None = None
+    queue_packets: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)] | None = None
     congestion: Literal["cubic", "reno", "bbr"] = "cubic"
     loss_percent: Annotated[float, Field(ge=0, lt=100)] = 0.0
-    setup_rtts: Annotated[float, Field(ge=0)] = 1.0
+    setup_rtts: Annotated[float, Field(ge=0, le=1000)] = 1.0
 
 
 def _transport(value: Any) -> Any:
@@ -87,6 +101,13 @@ class Cell(Fact):
     uplink_bytes_per_s: Range = Range(from_mbps(50), from_mbps(50))
 
 
+MOST_REGIONS = 10_000
+MOST_SAMPLES = 2e8
+"""Of generated rates, all links together: 1.6 GB, and several times as much while they are generated."""
+FINEST_S = 1.0
+"""Rates are generated at this spacing, or a wider one, before they are put on the grid of trace_step."""
+
+
 class NetworkSpec(Fact):
     """What lies between the workers' own links.
 
@@ -102,16 +123,16 @@ class NetworkSpec(Fact):
     cross_traffic     mean share of the regions' links and of cells that other people's traffic takes; it fluctuates
     """
 
-    regions: Positive = 4
+    regions: Annotated[Positive, Field(le=MOST_REGIONS)] = 4
     region_uplink_bytes_per_s: float = from_mbps(500)
     region_downlink_bytes_per_s: float | None = None
-    region_rtt_s: float = 0.0
+    region_rtt_s: Annotated[float, REACHABLE] = 0.0
     cloud_ingress_bytes_per_s: float = from_mbps(10_000)
     cloud_egress_bytes_per_s: float = from_mbps(10_000)
     fabric_bytes_per_s: float = from_mbps(100_000)
     transport: Transport = "fluid"
-    message_header_bytes: int = 64
-    message_startup_s: float = 0.0
+    message_header_bytes: Annotated[int, Field(le=1_000_000_000)] = 64
+    message_startup_s: Annotated[float, REACHABLE] = 0.0
     jitter: Annotated[Annotated[float, Field(ge=0, le=MOST_JITTER)] | Literal["auto"],
                       BeforeValidator(_jitter)] = 0.0
     trace_step_s: Annotated[float, Field(gt=0)] = 1.0
@@ -136,3 +157,12 @@ class NetworkSpec(Fact):
         if steps < 1 or abs(steps - round(steps)) > 1e-9 * steps:
             raise ValueError(f"trace_period must be a multiple of trace_step, not {steps:g} of them")
         return self
+
+    def check_samples(self, generated: int) -> None:
+        """Raise ValueError where the rates of so many generated links would be more than memory holds."""
+        links = 2 * (generated + (self.regions if self.cross_traffic else 0))
+        samples = links * max(self.trace_period_s / self.trace_step_s, self.trace_period_s / FINEST_S)
+        if samples > MOST_SAMPLES:
+            raise ValueError(f"{links} links for {self.trace_period_s:g} s at steps of {self.trace_step_s:g} s are "
+                             f"{samples:.2g} rates, more than {MOST_SAMPLES:g}: take a shorter trace_period, a longer "
+                             f"trace_step, or fewer workers")

@@ -29,7 +29,7 @@ from acesim.scenario.hardware import (
     Stragglers,
 )
 from acesim.scenario.labels import folder, labels, name_rule
-from acesim.scenario.network import Cell, Diurnal, NetworkSpec, TcpSpec
+from acesim.scenario.network import REACHABLE, Cell, Diurnal, NetworkSpec, TcpSpec
 from acesim.scenario.nominal import Layer, Nominal
 from acesim.scenario.rules import problems
 from acesim.scenario.tasks import (
@@ -88,7 +88,7 @@ class Access(Fact):
                   "trace"]
     downlink_bytes_per_s: Range | None = None
     uplink_bytes_per_s: Range | None = None
-    rtt_s: Range | None = None
+    rtt_s: Annotated[Range | None, REACHABLE] = None
     trace: Text | None = None
     offset_s: float = 0.0
     end: Literal["loop", "hold", "error"] = "loop"
@@ -244,6 +244,9 @@ def _even(axis: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
 SweepAxis = Annotated[dict[str, tuple[Annotated[Any, AfterValidator(parameter)], ...]], AfterValidator(_even)]
 
 
+MOST_WORKERS = 1_000_000
+
+
 class Scenario(Fact):
     """Everything that a run depends on, apart from the policy and the seed it is played with.
 
@@ -282,6 +285,21 @@ class Scenario(Fact):
         usual = {} if tokens is None else {"cloud": tokens, "edge": tokens}
         return nominal.model_copy(update={"tokens_per_step": {**usual, **nominal.tokens_per_step},
                                           "width": nominal.width or width, "depth": nominal.depth or depth})
+
+    @field_validator("workers")
+    @classmethod
+    def _countable(cls, workers: tuple[WorkerGroup, ...]) -> tuple[WorkerGroup, ...]:
+        count = sum(group.count for group in workers)
+        if count > MOST_WORKERS:
+            raise ValueError(f"{count} workers in all: must be <= {MOST_WORKERS}")
+        return workers
+
+    @field_validator("network")
+    @classmethod
+    def _fits_memory(cls, network: NetworkSpec, info: ValidationInfo) -> NetworkSpec:
+        network.check_samples(sum(group.count for group in info.data.get("workers", ())
+                                  if group.access.kind not in ("constant", "datacenter")))
+        return network
 
     @field_validator("policies")
     @classmethod

@@ -51,6 +51,7 @@ class Dimension:
     spelled    the units `spell` chooses from; the first one holds the SI value itself
     example    a quantity as a user would write it
     positive   is zero refused?
+    most       in SI; more is taken for a mistake, and sums of it would lose what is small beside it
     """
 
     noun: str
@@ -58,6 +59,7 @@ class Dimension:
     spelled: tuple[str, ...]
     example: str
     positive: bool = False
+    most: float = 1e18
 
     @property
     def known(self) -> str:
@@ -86,12 +88,12 @@ RATE = Dimension("rate", MappingProxyType(_prefixed("bps", _BIT, "kMGT") | _pref
                                           | _prefixed("B/s", Fraction(1), "kMG")),
                  ("B/s", "bps", "kbps", "Mbps", "Gbps", "Tbps"), "20 Mbps", positive=True)
 TIME = Dimension("time", _factors(us="1e-6", ms="1e-3", s=1, min=60, h=3600, d=86400),
-                 ("s", "ms", "min", "h", "d"), "20 ms")
+                 ("s", "ms", "min", "h", "d"), "20 ms", most=86_400e6)
 SIZE = Dimension("size", MappingProxyType(_prefixed("B", Fraction(1), "kMGT")), ("B", "kB", "MB", "GB", "TB"),
                  "25 MB")
 POWER = Dimension("power", _factors(mW="1e-3", W=1, kW=1000), ("W", "mW", "kW"), "30 W")
 COMPUTE = Dimension("computing rate", MappingProxyType(_prefixed("FLOP/s", Fraction(1), "kMGT")),
-                    ("FLOP/s", "MFLOP/s", "GFLOP/s", "TFLOP/s"), "40 GFLOP/s", positive=True)
+                    ("FLOP/s", "MFLOP/s", "GFLOP/s", "TFLOP/s"), "40 GFLOP/s", positive=True, most=1e24)
 _JOULES_PER_KWH = 3_600_000
 INTENSITY = Dimension("grid intensity", MappingProxyType({
     "kgCO2/J": Fraction(1), "gCO2/kWh": Fraction(1, 1000 * _JOULES_PER_KWH), "kgCO2/kWh": Fraction(1, _JOULES_PER_KWH),
@@ -166,6 +168,8 @@ def checked(dimension: Dimension, value: float) -> float:
         raise ValueError(f"must be {'> 0' if dimension.positive else '>= 0'}")
     if not math.isfinite(value):
         raise ValueError("must be finite")
+    if value > dimension.most:
+        raise ValueError(f"must be <= {spell(dimension, dimension.most)}")
     return value
 
 

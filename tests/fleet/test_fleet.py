@@ -146,9 +146,8 @@ def test_an_override_of_more_workers_than_there_are(written):
 
 
 def test_computing_never_gives_energy_back(written):
-    device = {"like": "n100", "busy": "3 W", "idle": "4 W"}
-    problems = [str(problem) for problem in fleet.check(written(device=device, overrides={"idle": "100 W", "count": 1}))]
-    assert problems == [
+    device, override = {"like": "n100", "busy": "3 W", "idle": "4 W"}, {"idle": "100 W", "count": 1}
+    assert [str(problem) for problem in fleet.check(written(device=device, overrides=override))] == [
         "workers[1].device: draws 3 W busy, but 4 W idle: busy must be >= idle; give both",
         "workers[1].overrides[0]: draws 3 W busy, but 100 W idle: busy must be >= idle; give both"]
     assert not list(fleet.check(written(overrides={"idle": "5 W", "busy": "5 W"})))

@@ -8,6 +8,7 @@ from acesim.compressors import Clipped, Dense, ErrorFeedback, Grouped, TopK, Uni
 from acesim.engine.world import World
 from acesim.learning.local import GradientStep, LocalSteps
 from acesim.policies import RECIPES
+from acesim.scenario.errors import PolicyError
 from acesim.schedules import AceSchedule, Drawing
 
 P, HEADER, ROUNDS, W = 24, 64, 12, 6
@@ -185,3 +186,9 @@ def test_every_recipe_that_trains_clips():
         assert rule.clip_norm == 3.0, policy
     assert knobs("full-sync").aggregator.optimizer.weight_decay == 0.25
     assert knobs("local-only").local.optimizer.weight_decay == 0.25
+
+
+@pytest.mark.parametrize("megabytes", [-1, 1e300])
+def test_given_bytes_names_its_own_parameter(megabytes):
+    with pytest.raises(PolicyError, match=r"megabytes_down = .*: must be >= 0 and <= 1e\+09"):
+        small_setup("given-bytes", {"megabytes_down": megabytes}, task={"kind": "network-only"})
