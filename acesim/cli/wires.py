@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -21,6 +20,7 @@ from acesim.report.fidelity import card
 from acesim.report.traces import draw_trace, grid_of, kind_line, statistics_page, ways
 from acesim.scenario import Access
 from acesim.scenario.errors import AcesimError, ScenarioError, TraceError
+from acesim.scenario.strict import read_json
 from acesim.scenario.units import RATE, TIME, parse
 from acesim.terminal import Voice, show_page, sparkline
 
@@ -114,7 +114,7 @@ def convert(file: str, out: str, source: str | None, form: str | None, step: str
 def flows(file: str, quiet: bool, verbose: bool) -> None:
     """Print when the flows of FILE finish on its links: the network model alone."""
     try:
-        document = json.loads(Path(file).read_text(encoding="utf-8"), object_pairs_hook=_once)
+        document = read_json(Path(file).read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise AcesimError(f"{file}: not JSON: {error}") from error
     except RecursionError as error:
@@ -126,15 +126,6 @@ def flows(file: str, quiet: bool, verbose: bool) -> None:
     except TraceError as error:
         raise TraceError(file, None, str(error)) from error
     click.echo(json.dumps({"finish": {str(key): at_s for key, at_s in finish.items()}}))
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object whose keys stand once each."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)} stands twice; remove one")
-    return found
 
 
 @cli.command(epilog=example("fidelity", "fidelity --measured traces/ --write traces/fidelity.json > tables.md"))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from acesim.fleet.devices import devices, unknown_rule
-from acesim.scenario.errors import AcesimError, Problem, TraceError
+from acesim.scenario.errors import Problem, TraceError
+from acesim.scenario.strict import read_json
 
 if TYPE_CHECKING:
     from acesim.scenario.schema import Scenario
@@ -37,7 +38,10 @@ def read(path: str) -> dict[str, Measured]:
     which then is the jitter.
     raises   TraceError naming file, line and rule
     """
-    text = Path(path).read_text(encoding="utf-8")
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TraceError(path, None, f"cannot be read: {error}") from error
     found = dict(_from_json(path, text) if path.lower().endswith(".json") else _from_csv(path, text))
     if not found:
         raise TraceError(path, None, "no measurement; write for example device,seconds_per_step and then rk3588,1.7")
@@ -64,9 +68,11 @@ def _from_csv(path: str, text: str) -> Mapping[str, list[float]]:
 
 def _from_json(path: str, text: str) -> Iterator[tuple[str, list[float]]]:
     try:
-        page = json.loads(text)
+        page = read_json(text)
     except json.JSONDecodeError as error:
         raise TraceError(path, error.lineno, f"not valid JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise TraceError(path, None, f"not valid JSON: {error}") from error
     if not isinstance(page, dict):
         raise TraceError(path, None, 'must be a mapping such as {"rk3588": 1.7}')
     for name, value in page.items():
@@ -79,7 +85,7 @@ def _from_json(path: str, text: str) -> Iterator[tuple[str, list[float]]]:
 def _seconds(path: str, line: int | None, value: Any, subject: str = "") -> float:
     try:
         seconds = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds > 0):
         raise TraceError(path, line, f"{subject}{value!r}: must be seconds, finite and > 0")
@@ -89,11 +95,11 @@ def _seconds(path: str, line: int | None, value: Any, subject: str = "") -> floa
 def check(scenario: Scenario) -> Iterator[Problem]:
     """Name what a scenario's calibration speaks of that is not there; a device it leaves out is reckoned."""
     path = scenario.calibration
-    if path is None or not Path(path).is_file():  # a missing file is named by the loader
+    if path is None:
         return
     try:
         measured = read(path)
-    except (AcesimError, UnicodeDecodeError) as error:
+    except TraceError as error:
         yield Problem(("calibration",), path, str(error).removeprefix(f"{path}: "))
         return
     groups = [group.name for group in scenario.workers]

@@ -133,7 +133,7 @@ def read_presence(path: str) -> Recorded:
 
     raises   TraceError naming file and line
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     header = [word.strip() for word in lines[0].split(",")] if lines else []
     if header != ["t_s", "present"]:
         raise TraceError(path, 1, "must begin with the line t_s,present")

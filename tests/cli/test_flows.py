@@ -57,4 +57,5 @@ def test_a_file_that_cannot_be(tmp_path, text, line):
 
 
 def test_what_is_right_is_computed(tmp_path):
+    assert told(tmp_path, "\ufeff" + json.dumps({"links": [LINK], "flows": [FLOW]})) == (0, '{"finish": {"f": 2.5}}')
     assert told(tmp_path, json.dumps({"links": [LINK], "flows": [FLOW]})) == (0, '{"finish": {"f": 2.5}}')

@@ -197,6 +197,8 @@ def test_measurements_by_group_and_their_spread(tmp_path, calibrated, written):
     ("c.json", '{"rk3588": "fast"}', ": rk3588: 'fast': must be seconds"),
     ("c.json", '{"rk3588": []}', ": rk3588: no measurement"),
     ("c.json", '{"rk3588": true}', ": rk3588: True: must be seconds"),
+    ("c.json", '{"rk3588": 1, "rk3588": 2}', ": not valid JSON: key rk3588 stands twice; remove one"),
+    ("c.json", f'{{"rk3588": 1{400 * "0"}}}', ": rk3588: 1000"),
     ("c.json", '{"rk3588": NaN}', ": rk3588: nan: must be seconds"),
 ])
 def test_bad_measurements(tmp_path, name, text, rule, calibrated):
@@ -206,6 +208,19 @@ def test_bad_measurements(tmp_path, name, text, rule, calibrated):
         calibration.read(str(path))
     assert str(caught.value).removeprefix(str(path)).startswith(rule)
     assert [problem.path for problem in fleet.check(found)] == [("calibration",)]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+    for name, text in (("c.csv", "device,seconds_per_step\nrk3588,1.5\n"), ("c.json", '{"rk3588": 1.5}')):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert calibration.read(str(tmp_path / name))["rk3588"].step_s == 1.5
+    (tmp_path / "p.csv").write_text("t_s,present\n0,1\n30,0\n40,1\n", encoding="utf-8-sig")
+    assert read_presence(str(tmp_path / "p.csv")).period_s == 40.0
+
+
+def test_measurements_that_are_not_there_hide_nothing(tmp_path, written):
+    found = written(overrides={"idle": "100 W"}).model_copy(update={"calibration": str(tmp_path)})
+    assert [problem.path for problem in fleet.check(found)] == [("workers", 1, "overrides", 0), ("calibration",)]
 
 
 def test_measurements_of_what_is_not_there(tmp_path, calibrated):
