@@ -33,6 +33,10 @@ class Fabric:
     latency_s: float
     bytes_per_s: float
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.latency_s < float("inf") and 0 < self.bytes_per_s < float("inf")):
+            raise PolicyError(f"{self}: latency_s must be finite and >= 0, bytes_per_s finite and > 0")
+
     def hop_s(self, nbytes: float) -> float:
         """Return alpha + nbytes beta."""
         return self.latency_s + nbytes / self.bytes_per_s

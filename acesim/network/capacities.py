@@ -7,8 +7,8 @@ which need no names at all: so every name is refused.
 from __future__ import annotations
 
 import io
-import math
 import pickle
+import sys
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ def capacities_in(path: str, content: bytes) -> list[Recording]:
 
 def _rate(path: str, client: object, entry: object) -> float:
     value = entry.get("communication") if isinstance(entry, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
-        raise TraceError(path, None, f"client {client}: communication = {value}: must be a rate in kbit/s, > 0")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
+        shown = "beyond all floats" if isinstance(value, int) and abs(value) > sys.float_info.max else value
+        raise TraceError(path, None, f"client {client}: communication = {shown}: must be a rate in kbit/s, > 0")
     return from_mbps(value / 1000)

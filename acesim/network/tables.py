@@ -13,6 +13,7 @@ from acesim.scenario.errors import TraceError
 from acesim.scenario.units import from_mbps
 
 SAMPLE_S = 5.0
+_SURPLUS = "\n"  # the name of no column
 RAW = ("bytes_sec_interval", "bytes_sec")
 """Columns of the raw tables (bytes per second), the better one first: the other is the mean since the test began."""
 
@@ -22,10 +23,10 @@ def parse_fcc(path: str, text: str) -> list[Recording]:
 
     Raw tables (curr_httpgetmt.csv, curr_webget.csv) have a row for each sample of 5 s, and a recording for each
     unit_id and target; the compact form has a row for each line: name,v0_mbps,v1_mbps,...
-    raises   TraceError for a missing column or a rate that is none
+    raises   TraceError for a missing column, a row of more fields than columns, or a rate that is none
     """
-    reader = csv.DictReader(text.splitlines())
-    heads = [head.strip() for head in reader.fieldnames or []]
+    reader = csv.DictReader(text.splitlines(), skipinitialspace=True, restkey=_SURPLUS)
+    heads = reader.fieldnames = [head.strip() for head in reader.fieldnames or []]
     if heads and heads[0] == "name" and all(head.endswith("_mbps") for head in heads[1:]):
         return [_recording(path, name, rates) for name, rates in _compact(path, reader)]
     column = next((name for name in RAW if name in heads), None)
@@ -33,7 +34,7 @@ def parse_fcc(path: str, text: str) -> list[Recording]:
         raise TraceError(path, 1, f"columns are {','.join(heads)[:60] or 'missing'}: an FCC table has bytes_sec, or "
                                   f"name,v0_mbps,v1_mbps,...")
     lines: dict[str, list[float]] = {}
-    for number, row in enumerate(reader, start=2):
+    for number, row in _rows(path, reader):
         name = "@".join(str(row[key]) for key in ("unit_id", "target") if row.get(key))
         lines.setdefault(name or "all", []).append(_rate(path, number, row[column]))
     if not lines:
@@ -41,10 +42,21 @@ def parse_fcc(path: str, text: str) -> list[Recording]:
     return [_recording(path, name, rates) for name, rates in lines.items()]
 
 
+def _rows(path: str, reader: csv.DictReader[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Yield (line number, fields by column)."""
+    for row in reader:
+        if _SURPLUS in row:
+            raise TraceError(path, reader.line_num, f"has {len(row[_SURPLUS])} fields more than the first line has "
+                                                    f"columns")
+        yield reader.line_num, row
+
+
 def _compact(path: str, reader: csv.DictReader[str]) -> Iterator[tuple[str, list[float]]]:
-    for number, row in enumerate(reader, start=2):
-        fields: Mapping[str, str] = row
-        values = [value for name, value in fields.items() if name != "name" and value]
+    """Yield (name, rates) of each row; empty fields at its end are those of a line that ends sooner than others."""
+    for number, fields in _rows(path, reader):
+        values = [(value or "").strip() for name, value in fields.items() if name != "name"]
+        while values and not values[-1]:
+            values.pop()
         if not values:
             raise TraceError(path, number, "has no rates")
         yield fields["name"], [from_mbps(_rate(path, number, value)) for value in values]
@@ -54,7 +66,7 @@ def _rate(path: str, line: int, text: str | None) -> float:
     try:
         value = float(text or "")
     except ValueError:
-        raise TraceError(path, line, f"{text}: every rate must be a number") from None
+        raise TraceError(path, line, f"{text or 'an empty field'}: every rate must be a number") from None
     if not (math.isfinite(value) and value >= 0):
         raise TraceError(path, line, f"{text}: a rate must be finite and >= 0")
     return value

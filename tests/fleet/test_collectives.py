@@ -111,3 +111,6 @@ def test_impossible_collectives():
         tree_broadcast(2, math.nan, fabric)
     with pytest.raises(PolicyError, match="finite and >= 0"):
         ring_all_gather([1.0, -1.0], fabric)
+    for latency_s, bytes_per_s in ((-1.0, 1.0), (math.nan, 1.0), (0.0, 0.0), (0.0, math.nan), (0.0, math.inf)):
+        with pytest.raises(PolicyError, match="bytes_per_s finite and > 0"):
+            Fabric(latency_s, bytes_per_s)

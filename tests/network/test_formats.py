@@ -75,6 +75,22 @@ def test_fcc(tmp_path):
         read_all(put(tmp_path, "fcc.csv", "name,v0_mbps\na,fast\n"))
 
 
+def test_fcc_with_spaces_in_its_header(tmp_path):
+    found = read_all(put(tmp_path, "fcc.csv", "unit_id, dtime, target, bytes_sec\n1, x, a.net, 1000\n"))
+    assert [(each.file.rpartition("#")[2], each.down.tolist()) for each in found] == [("1@a.net", [1000])]
+
+
+@pytest.mark.parametrize(("text", "rule"), [
+    ("name,v0_mbps,v1_mbps,v2_mbps\nl0,1,2,\nl1,1,,2\n", "an empty field: every rate must be a number"),
+    ("name,v0_mbps\nl0,1\nl1,1,2\n", "has 1 fields more than the first line has columns"),
+    ("unit_id,bytes_sec\n1,1000\n1,1000,7,7\n", "has 2 fields more than the first line has columns"),
+    ("name,v0_mbps\nl0,1\nl1,\n", "has no rates"),
+])
+def test_fcc_fields_that_have_no_place(tmp_path, text, rule):
+    with pytest.raises(TraceError, match=rf"fcc\.csv:3: {rule}"):
+        read_all(put(tmp_path, "fcc.csv", text))
+
+
 def test_fedscale_capacities(tmp_path):
     path = tmp_path / "client_device_capacity"
     path.write_bytes(pickle.dumps({1: {"computation": 86.0, "communication": 8000.0},
@@ -109,7 +125,8 @@ def test_no_code_of_a_pickle_runs(tmp_path, protocol):
 @pytest.mark.parametrize("content", [
     b"\x80\x04", b"\x80\x04.", b"\x80\x02cbuiltins\neval\n(S'1'\ntR.", b"\x80\x02cos\nsystem\n(S'true'\ntR.",
     b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.", b"\x80\x02P7\n.", b"\x80\x02}q\x00K\x01Ns.",
-    pickle.dumps([1]), pickle.dumps({}), pickle.dumps({1: {"communication": -1.0}}), b"\x80\x04\x82\x01."])
+    pickle.dumps([1]), pickle.dumps({}), pickle.dumps({1: {"communication": -1.0}}),
+    pickle.dumps({1: {"communication": 10**5000}}), b"\x80\x04\x82\x01."])
 def test_bad_pickles_are_refused(tmp_path, content):
     path = tmp_path / "capacity"
     path.write_bytes(content)
