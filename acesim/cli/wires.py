@@ -10,8 +10,7 @@ import click
 
 from acesim.cli.shell import cli, example, voiced
 from acesim.network.fidelity import Held, page
-from acesim.network.files import written_csv
-from acesim.network.formats import FORMS, WRITTEN, form_of, read, write
+from acesim.network.formats import FORMS, SPELLED, WRITTEN, form_of, read, write
 from acesim.network.generator import lines, recorded
 from acesim.network.models import access_models
 from acesim.network.replay import replay
@@ -51,7 +50,10 @@ def traces_list(quiet: bool, verbose: bool) -> None:
 @voiced
 def generate(kind: str, seed: int, downlink: str | None, seconds: int, out: str | None, form: str, quiet: bool,
              verbose: bool) -> None:
-    """Generate a link of an access KIND, a row a second: t_s, down_mbps, up_mbps."""
+    """Generate a link of an access KIND, a row a second: t_s, down_mbps, up_mbps.
+
+    On standard output pensieve and mahimahi are the downlink alone.
+    """
     try:
         rate = parse(RATE, downlink) if downlink else None
     except ValueError as error:
@@ -60,7 +62,7 @@ def generate(kind: str, seed: int, downlink: str | None, seconds: int, out: str 
     line = lines([access], 1.0, float(seconds), seed)[0]
     recording = recorded(f"{kind}, seed {seed}", line)
     if out is None:
-        click.echo(written_csv(recording), nl=False)
+        click.echo(SPELLED[form](recording), nl=False)
     else:
         names = ", ".join(map(str, write(recording, out, form)))
         Voice(quiet, verbose).say(f"written: {names}; round trip {1000 * line.rtt_s:.0f} ms")
@@ -100,12 +102,19 @@ def convert(file: str, out: str, source: str | None, form: str | None, step: str
     """Convert a trace FILE into another format; bytes are conserved."""
     recording = read(file, source)
     if step is not None:
-        try:
-            recording = recording.stepped(parse(TIME, step).low)
-        except (ValueError, ZeroDivisionError) as error:
-            raise click.BadParameter(f"{step}: {error}", param_hint="--step") from error
+        recording = recording.stepped(_one_step(step))
     names = write(recording, out, form or form_of(out))
     Voice(quiet, verbose).say(f"written: {', '.join(map(str, names))}")
+
+
+def _one_step(text: str) -> float:
+    try:
+        step = parse(TIME, text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text}: {error}", param_hint="--step") from error
+    if not (step.is_constant and step.low > 0):
+        raise click.BadParameter(f"{text}: must be one time > 0, for example 1 s", param_hint="--step")
+    return step.low
 
 
 @cli.command(epilog=example("flows transfers.json"))

@@ -160,17 +160,20 @@ def write(recording: Recording, file: str | Path, form: str) -> list[Path]:
     returns   the files written
     """
     path = Path(file)
-    if form == "csv":
-        return _written({path: written_csv(recording)})
-    if form == "pensieve":
-        return _written({path: written_pensieve(recording)})
-    if form != "mahimahi":
+    if form not in WRITTEN:
         raise TraceError(str(file), None, f"format = {form}: cannot be written (can: {', '.join(WRITTEN)})")
-    ways: Sequence[tuple[Path, Rates | None]] = [(path, recording.down)]
-    if path.suffix in (".up", ".down"):
-        ways = [(path.with_suffix(".down"), recording.down), (path.with_suffix(".up"), recording.up)]
+    if form != "mahimahi" or path.suffix not in (".up", ".down"):
+        return _written({path: SPELLED[form](recording)})
+    ways: Sequence[tuple[Path, Rates | None]] = [
+        (path.with_suffix(".down"), recording.down), (path.with_suffix(".up"), recording.up)]
     return _written({way: written_mahimahi(recording.file, recording.edges_s, rates)
                      for way, rates in ways if rates is not None})
+
+
+SPELLED: Mapping[str, Callable[[Recording], str]] = MappingProxyType({
+    "csv": written_csv, "pensieve": written_pensieve,
+    "mahimahi": lambda recording: written_mahimahi(recording.file, recording.edges_s, recording.down)})
+"""Format -> the text of one file of it; Mahimahi's holds the downlink."""
 
 
 def form_of(file: str | Path) -> str:

@@ -39,10 +39,20 @@ def test_generate_convert_and_show(tmp_path):
     assert called("show", tmp_path / "back.log", "--from", "pensieve").exit_code == 0
 
 
+@pytest.mark.parametrize(("form", "suffix"), [("csv", "csv"), ("pensieve", "log"), ("mahimahi", "down")])
+def test_standard_output_has_the_format_asked_for(tmp_path, form, suffix):
+    made = tmp_path / f"x.{suffix}"
+    words = ("generate", "lte", "--seconds", 20, "--to", form)
+    assert called(*words, "--out", made).exit_code == 0
+    assert called(*words).stdout == made.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (("show", "nowhere.csv"), "nowhere.csv: cannot be read"),
     (("convert", "{file}", "x.mp3"), "its suffix tells no format"),
-    (("convert", "{file}", "x.csv", "--step", "0 s"), "--step"),
+    (("convert", "{file}", "x.csv", "--step", "0s"), "--step: 0s: must be one time > 0, for example 1 s"),
+    (("convert", "{file}", "x.csv", "--step", "1-2 s"), "--step: 1-2 s: must be one time > 0"),
+    (("convert", "{file}", "x.csv", "--step", "1"), "--step: 1: needs a unit"),
     (("show", "{file}", "--from", "mahimahi"), "must be a whole number of milliseconds"),
     (("show", "{file}", "--out", "x.gif"), "unknown kind of picture"),
 ])
