@@ -102,8 +102,9 @@ class Cell(Fact):
 
 
 MOST_REGIONS = 10_000
-MOST_SAMPLES = 2e8
-"""Of generated rates, all links together: 1.6 GB, and several times as much while they are generated."""
+MOST_SAMPLES = 1e9
+"""Of generated rates, all links together: 8 GB, and more while they are generated.  A hundred thousand workers over the
+usual period are a fifth of it."""
 FINEST_S = 1.0
 """Rates are generated at this spacing, or a wider one, before they are put on the grid of trace_step."""
 
