@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -28,8 +29,11 @@ _KNOWN = {"document": ("links", "flows", "sharing", "transport", "note", "units"
 _MEANING: Mapping[str | int, str] = MappingProxyType({
     "id": "text or a whole number of its own", "bw": "bytes per second", "lat": "seconds, one way",
     "start": "seconds", "size": "bytes", "route": "a list of link ids"})
-MOST = 1e300
-"""Larger numbers are taken for mistakes: their sums would not be finite."""
+MOST, LEAST, MOST_S, MOST_WEIGHT = 1e18, 1e-9, 1e10, 1e9
+"""Numbers above MOST, seconds above MOST_S, and what is not 0 but below LEAST are taken for mistakes: no network has
+such, and their products and quotients would not be finite."""
+MOST_APART = 1e12
+"""Of two flows' shares of a link: beyond, rounding leaves nothing to the smaller."""
 _REQUIRED = {"links": ("id", "bw", "lat"), "flows": ("id", "start", "size", "route")}
 
 
@@ -144,8 +148,8 @@ def _problems(document: Mapping[str, Any]) -> list[Problem]:
     if problems:
         return problems
     for name, check in (("links", _link_problems), ("flows", _flow_problems)):
-        known = {link["id"] for link in document["links"]
-                 if isinstance(link, Mapping) and isinstance(link.get("id"), str | int)}
+        known = {link["id"]: None for link in document["links"]
+                 if isinstance(link, Mapping) and _is_id(link.get("id"))}
         seen: set[object] = set()
         for number, entry in enumerate(document[name]):
             shape = _entry_problems((name, number), entry, name)
@@ -154,7 +158,7 @@ def _problems(document: Mapping[str, Any]) -> list[Problem]:
                 rule = "is given twice; give each an id of its own"
                 problems.append(Problem((name, number, "id"), entry["id"], rule))
             seen.update([str(entry["id"])] if not shape else [])
-    return problems or _sharing_problems(document)
+    return problems or _sharing_problems(document) or _share_problems(document)
 
 
 def _sharing_problems(document: Mapping[str, Any]) -> list[Problem]:
@@ -167,6 +171,18 @@ def _sharing_problems(document: Mapping[str, Any]) -> list[Problem]:
             for number, flow in enumerate(document["flows"]) if instant.issuperset(flow["route"])]
 
 
+def _share_problems(document: Mapping[str, Any]) -> list[Problem]:
+    """Return the flows of a sound document whose share of a link would be lost beside the largest."""
+    latencies = {link["id"]: link["lat"] for link in document["links"]}
+    by_latency = document.get("sharing", "rtt" if document.get("transport", "fluid") != "fluid" else "equal") == "rtt"
+    shares = [flow.get("weight", 1) / (max(LEAST, sum(latencies[link] for link in flow["route"])) if by_latency else 1)
+              for flow in document["flows"]]
+    least = max(shares) / MOST_APART
+    return [Problem(("flows", number, "weight"), document["flows"][number].get("weight", 1),
+                    f"gives it less than 1/{MOST_APART:g} of another flow's share; bring weights and latencies closer "
+                    f"together") for number, share in enumerate(shares) if share < least]
+
+
 def _transport_problems(transport: Any) -> list[Problem]:
     if transport in ("fluid", "tcp"):
         return []
@@ -177,12 +193,13 @@ def _transport_problems(transport: Any) -> list[Problem]:
     if transport.get("congestion", "cubic") not in CONGESTIONS:
         problems.append(Problem((*place, "congestion"), transport["congestion"],
                                 f"must be one of {', '.join(CONGESTIONS)}"))
-    for key, least, whole in (("mss", 1, True), ("header", 0, True), ("initial_window", 1, True),
-                              ("queue_packets", 0, False), ("window_bytes", 1, False), ("loss", 0, False),
-                              ("setup_rtts", 0, False)):
+    for key, least, most, whole in (("mss", 1, 65_535, True), ("header", 0, 65_535, True),
+                                    ("initial_window", 1, 1e6, True), ("queue_packets", 0, 1e9, False),
+                                    ("window_bytes", 1, MOST, False), ("loss", 0, 1, False),
+                                    ("setup_rtts", 0, 1000, False)):
         value = transport.get(key)
         if key in transport and not (value is None and key in ("queue_packets", "window_bytes")):
-            problems += _number((*place, key), value, least, whole)
+            problems += _number((*place, key), value, least, whole, most)
     if not problems and transport.get("loss", 0) >= 1:
         problems.append(Problem((*place, "loss"), transport["loss"], "must be a share < 1: 0.01 is 1 %"))
     return problems
@@ -198,17 +215,24 @@ def _entry_problems(path: tuple[str | int, ...], entry: Any, kind: str) -> list[
         return [Problem(path, _shown(entry), f"must be an object with {', '.join(_REQUIRED[kind])}")]
     missing = [Problem((*path, key), None, f"is missing ({_MEANING[key]})")
                for key in _REQUIRED[kind] if key not in entry]
-    if not isinstance(entry.get("id", ""), str | int):
+    if not _is_id(entry.get("id", "")):
         missing.append(Problem((*path, "id"), entry["id"], "must be text or a whole number"))
     return _unknown(path, entry, kind) + missing
 
 
-def _number(path: tuple[str | int, ...], value: Any, least: float, whole: bool = False) -> list[Problem]:
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _number(path: tuple[str | int, ...], value: Any, least: float, whole: bool = False,
+            most: float = MOST) -> list[Problem]:
     number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    fine = number and least <= value <= MOST
+    fine = number and least <= value <= most and (value >= LEAST or value == 0)
     kind = "whole number" if whole else "number"
     meaning = f" ({_MEANING[path[-1]]})" if path[-1] in _MEANING else ""
-    return [] if fine else [Problem(path, _shown(value), f"must be a {kind} >= {least:g} and finite{meaning}")]
+    small = f", and 0 or >= {LEAST:g}" if number and 0 < value < LEAST else ""
+    rule = f"must be a {kind} >= {least:g} and <= {most:g}{small}{meaning}"
+    return [] if fine else [Problem(path, _shown(value), rule)]
 
 
 def _shown(value: Any) -> Any:
@@ -217,14 +241,14 @@ def _shown(value: Any) -> Any:
     return value if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _link_problems(path: tuple[str | int, ...], link: Mapping[str, Any], _: set[object]) -> list[Problem]:
-    problems = _number((*path, "bw"), link["bw"], 0) + _number((*path, "lat"), link["lat"], 0)
+def _link_problems(path: tuple[str | int, ...], link: Mapping[str, Any], _: Mapping[str | int, None]) -> list[Problem]:
+    problems = _number((*path, "bw"), link["bw"], 0) + _number((*path, "lat"), link["lat"], 0, most=MOST_S)
     profile, place = link.get("profile") or [], (*path, "profile")
     pairs = isinstance(profile, list) and all(isinstance(each, list) and len(each) == 2 for each in profile)
     if not pairs:
         return [*problems, Problem(place, _shown(profile), "must be a list of [seconds, bytes per second]")]
     for number, (time_s, rate) in enumerate(profile):
-        problems += _number((*place, number, 0), time_s, 0) + _number((*place, number, 1), rate, 0)
+        problems += _number((*place, number, 0), time_s, 0, most=MOST_S) + _number((*place, number, 1), rate, 0)
     if not problems and any(later[0] <= earlier[0] for earlier, later in pairwise(profile)):
         problems.append(Problem(place, None, "times must ascend"))
     if not problems and not any([link["bw"], *(rate for _, rate in profile)]):
@@ -233,18 +257,20 @@ def _link_problems(path: tuple[str | int, ...], link: Mapping[str, Any], _: set[
     return problems
 
 
-def _flow_problems(path: tuple[str | int, ...], flow: Mapping[str, Any], links: set[object]) -> list[Problem]:
-    problems = _number((*path, "start"), flow["start"], 0) + _number((*path, "size"), flow["size"], 0)
+def _flow_problems(path: tuple[str | int, ...], flow: Mapping[str, Any],
+                   links: Mapping[str | int, None]) -> list[Problem]:
+    problems = _number((*path, "start"), flow["start"], 0, most=MOST_S) + _number((*path, "size"), flow["size"], 0)
     weight = flow.get("weight", 1)
-    if _number((*path, "weight"), weight, 0) or not weight:
-        problems.append(Problem((*path, "weight"), weight, "must be a number > 0"))
+    if _number((*path, "weight"), weight, LEAST, most=MOST_WEIGHT):
+        problems.append(Problem((*path, "weight"), _shown(weight), f"must be a number > 0, from {LEAST:g} to "
+                                                                   f"{MOST_WEIGHT:g}"))
     route = flow["route"]
     if not isinstance(route, list) or not route:
         return [*problems, Problem((*path, "route"), _shown(route), "must be a list of link ids, at least one")]
     for number, link in enumerate(route):
-        if not isinstance(link, str | int) or link not in links:
-            problems.append(Problem((*path, "route", number), _shown(link),
-                                    f"no such link (knows: {_shown(', '.join(map(str, links)))})"))
+        if not _is_id(link) or link not in links:  # as JSON has them: the text "1" is not the number 1
+            problems.append(Problem((*path, "route", number), _shown(json.dumps(link, default=str)),
+                                    f"no such link (knows: {_shown(', '.join(map(json.dumps, links)))})"))
         elif link in route[:number]:
             rule = "is in the route twice; a route crosses each link once"
             problems.append(Problem((*path, "route", number), link, rule))

@@ -1,11 +1,12 @@
 """The flows file: reference answers of SimGrid, and every way to get it wrong."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from acesim.network.replay import replay
+from acesim.network.replay import LEAST, MOST, MOST_S, MOST_WEIGHT, replay
 from acesim.scenario.errors import ScenarioError, TraceError
 
 REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "validation" / "flows"
@@ -87,7 +88,16 @@ def test_a_profile_may_start_with_an_outage():
     ({"links": [{"id": "a", "bw": 1.0}]}, "links[0].lat: is missing"),
     ({"links": ["a"]}, "links[0] = a: must be an object"),
     ({"flows": [FLOW | {"route": []}]}, "flows[0].route = []: must be a list of link ids"),
-    ({"flows": [FLOW | {"route": ["a", "z"]}]}, "flows[0].route[1] = z: no such link"),
+    ({"flows": [FLOW | {"route": ["a", "z"]}]}, "flows[0].route[1] = \"z\": no such link (knows: \"a\")"),
+    ({"links": [LINK | {"id": 1}], "flows": [FLOW | {"route": ["1"]}]}, 'route[0] = "1": no such link (knows: 1)'),
+    ({"flows": [FLOW | {"route": [True]}], "links": [LINK | {"id": 1}]}, "route[0] = true: no such link (knows: 1)"),
+    ({"links": [LINK | {"id": True}]}, "links[0].id = True: must be text or a whole number"),
+    ({"links": [LINK | {"bw": 1e300}]}, "links[0].bw = 1e+300: must be a number >= 0 and <= 1e+18"),
+    ({"links": [LINK | {"bw": 1e-300}]}, "links[0].bw = 1e-300: must be a number >= 0 and <= 1e+18, and 0 or >= 1e-09"),
+    ({"links": [LINK | {"lat": 1e-320}], "sharing": "rtt"}, "and 0 or >= 1e-09 (seconds, one way)"),
+    ({"flows": [FLOW | {"weight": 1e300}]}, "flows[0].weight = 1e+300: must be a number > 0, from 1e-09 to 1e+09"),
+    ({"flows": [FLOW | {"weight": 1e9}, FLOW | {"id": 1, "weight": 1e-4}]}, "flows[1].weight = 0.0001: gives it less"),
+    ({"transport": {"kind": "tcp", "header": 65536}}, "transport.header = 65536: must be a whole number >= 0 and <="),
     ({"flows": [FLOW | {"route": ["a", "a"]}]}, "flows[0].route[1] = a: is in the route twice"),
     ({"flows": [FLOW | {"size": "20 MB"}]}, "flows[0].size = 20 MB: must be a number >= 0"),
     ({"flows": [FLOW | {"start": float("nan")}]}, "flows[0].start = nan"),
@@ -98,6 +108,16 @@ def test_what_is_wrong_is_named(change, rule):
     with pytest.raises(ScenarioError) as caught:
         replay({"links": [LINK], "flows": [FLOW]} | change)
     assert rule in str(caught.value)
+
+
+@pytest.mark.parametrize("transport", ["fluid", "tcp"])
+@pytest.mark.parametrize("size", [LEAST, MOST])
+@pytest.mark.parametrize("bw", [LEAST, MOST])
+def test_what_is_allowed_has_an_end(transport, size, bw):
+    for lat, start, weight in ((LEAST, 0, LEAST), (MOST_S, MOST_S, MOST_WEIGHT), (0, MOST_S, 1)):
+        links = [{"id": "a", "bw": bw, "lat": lat}]
+        flows = [FLOW | {"size": size, "start": start, "weight": weight}, FLOW | {"id": 1, "weight": weight}]
+        assert max(replay({"links": links, "flows": flows, "transport": transport}).values()) < math.inf
 
 
 def test_all_problems_at_once():
