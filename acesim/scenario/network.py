@@ -103,8 +103,8 @@ class Cell(Fact):
 
 MOST_REGIONS = 10_000
 MOST_SAMPLES = 3e8
-"""Of generated rates, all links together: a hundred thousand workers over the usual period are two thirds of it.  At its
-peak a rate takes 29 bytes, so that is 9 GB."""
+"""Of generated rates, all links together: a hundred thousand workers over the usual period are two thirds of it.  At
+its peak a rate takes 29 bytes, so that is 9 GB."""
 FINEST_S = 1.0
 """Rates are generated at this spacing, or a wider one, before they are put on the grid of trace_step."""
 
