@@ -41,5 +41,5 @@ def test_nothing_is_learned():
 
 
 def test_bytes_below_zero_are_refused():
-    with pytest.raises(PolicyError, match="given-bytes: megabytes_up = -1.0: must be >= 0"):
+    with pytest.raises(PolicyError, match=r"given-bytes: megabytes_up = -1\.0: must be >= 0"):
         small_setup("given-bytes", {"megabytes_up": -1.0, "megabytes_down": 1.0}, task=TASK)
