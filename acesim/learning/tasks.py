@@ -66,6 +66,10 @@ class Batch(NamedTuple):
     targets: Ids
 
 
+AT_ONCE = 8192
+"""Starts of sequences that are drawn in one call, unless a batch is more."""
+
+
 class LanguageModel:
     """Predict the next character of a text with a small Transformer.
 
@@ -134,7 +138,9 @@ class LanguageModel:
 
     def _starts(self, worker: int, rng: Generator) -> Iterator[Ids]:
         first, last = self.borders[worker], self.borders[worker + 1] - self.spec.model.context
-        return iter(rng.integers(first, last, (STEPS_PER_BLOCK, self.spec.batch_size)))
+        batch = self.spec.batch_size
+        while True:
+            yield from rng.integers(first, last, (max(1, min(STEPS_PER_BLOCK, AT_ONCE // batch)), batch))
 
     def gradient(self, parameters: Array, batch: Batch, out: Array | None = None) -> tuple[Array, Array]:
         """Return (gradients [C, P], losses float64 [C]) of the mean cross-entropy in nats."""
