@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acesim.network.files import Recording, check_steps
-from acesim.network.traces import Rates
+from acesim.network.traces import Rates, repeated
 from acesim.scenario.errors import TraceError
 
 PACKET_BYTES = 1500
@@ -52,21 +52,11 @@ def wrapped(path: str, down: Recording, up: Recording) -> Recording:
     [[0.0, 1.0, 2.0, 3.0], [7.0, 9.0, 9.0], [5.0, 5.0, 5.0]]
     """
     length_s = max(float(down.edges_s[-1]), float(up.edges_s[-1]))
-    edges_s = np.unique(np.concatenate([_repeated(each, length_s)[0] for each in (down, up)]))
+    edges_s = np.unique(np.concatenate([repeated(each.edges_s, each.down, length_s)[0] for each in (down, up)]))
     middle_s = (edges_s[:-1] + edges_s[1:]) / 2
     ways = [rates[np.searchsorted(edges, middle_s, side="right") - 1]
-            for edges, rates in (_repeated(down, length_s), _repeated(up, length_s))]
+            for edges, rates in (repeated(each.edges_s, each.down, length_s) for each in (down, up))]
     return Recording(path, edges_s, ways[0], ways[1])
-
-
-def _repeated(recording: Recording, length_s: float) -> tuple[NDArray[np.float64], Rates]:
-    """Return (edges, rates) that repeat up to a length."""
-    period_s = float(recording.edges_s[-1])
-    times = int(np.ceil(length_s / period_s * (1 - 1e-12)))
-    edges_s = np.concatenate([recording.edges_s[:-1] + turn * period_s for turn in range(times)])
-    rates = np.tile(recording.down, times)
-    kept = edges_s < length_s
-    return np.append(edges_s[kept], length_s), rates[kept]
 
 
 def written_mahimahi(source: str, edges_s: NDArray[np.float64], rates: Rates) -> str:

@@ -259,14 +259,22 @@ def played_on(edges_s: NDArray[np.float64], rates: Rates, step_s: float) -> tupl
     (array([0., 1.]), array([3.]))
     """
     length_s = float(edges_s[-1])
-    span_s = steps_of(length_s, step_s) * step_s
     if length_s < step_s:
         return np.array([0.0, step_s]), np.array([rates @ np.diff(edges_s) / length_s])
-    again_s = edges_s[1:-1] + length_s
-    kept = again_s < span_s * (1 - 1e-9)
-    more = int(kept.sum()) + (length_s < span_s * (1 - 1e-9))
-    return np.concatenate([edges_s[:-1], [length_s] if more else [], again_s[kept], [span_s]]), \
-        np.concatenate([rates, rates[:more]])
+    return repeated(edges_s, rates, steps_of(length_s, step_s) * step_s)
+
+
+def repeated(edges_s: NDArray[np.float64], rates: Rates, length_s: float) -> tuple[NDArray[np.float64], Rates]:
+    """Return (edges, rates) of a repeating rate up to a length.
+
+    >>> repeated(np.array([0., 1., 3.]), np.array([5., 7.]), 5.)
+    (array([0., 1., 3., 4., 5.]), array([5., 7., 5., 7.]))
+    """
+    period_s = float(edges_s[-1])
+    times = math.ceil(length_s / period_s * (1 - 1e-12))
+    starts_s = np.concatenate([edges_s[:-1] + turn * period_s for turn in range(times)])
+    kept = starts_s < length_s * (1 - 1e-12)
+    return np.append(starts_s[kept], length_s), np.tile(rates, times)[kept]
 
 
 def cut(edges_s: NDArray[np.float64], rates: Rates, start_s: float) -> tuple[NDArray[np.float64], Rates]:
