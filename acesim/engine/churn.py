@@ -17,12 +17,12 @@ from acesim.engine.agenda import Agenda
 from acesim.engine.cohort import Cohort
 from acesim.engine.messages import Carrier
 from acesim.engine.recorder import Recorder
-from acesim.engine.state import Server, needed, planned
+from acesim.engine.state import Progress, Server, needed, planned
 from acesim.engine.world import World
 from acesim.scenario.errors import PolicyError
 
 TRIES = 20  # plans made one after another while some worker is free but a plan names only those who are not
-FRUITLESS = 10_000  # plans that reached nobody, in a row: nothing will come of it
+FRUITLESS = 10_000  # plans that reached nobody, or losses before anybody's next step, in a row: nothing will come of it
 
 
 class Churn:
@@ -34,8 +34,10 @@ class Churn:
     """
 
     def __init__(self, world: World, agenda: Agenda, carrier: Carrier, cohort: Cohort, recorder: Recorder,
-                 plan: Callable[[], None], close: Callable[[Server], None], finish: Callable[[], None]) -> None:
+                 progress: Progress, plan: Callable[[], None], close: Callable[[Server], None],
+                 finish: Callable[[], None]) -> None:
         self._world, self._agenda, self._carrier, self._cohort = world, agenda, carrier, cohort
+        self._progress, self._losses, self._steps = progress, 0, 0
         self._recorder, self._plan, self._close, self._finish = recorder, plan, close, finish
         self._presence = world.fleet.presence
         self._fruitless = 0
@@ -119,9 +121,21 @@ class Churn:
                 self._recorder.lost_message(message, self._carrier.drop(message.key), now_s)
         else:
             return
+        self._check_use(row)
         self._agenda.cancel(worker.ticket)
         worker.phase = "idle"
         self.forget(self._world.servers[self._world.parent(row)], row)
+
+    def _check_use(self, row: int) -> None:
+        """Refuse to lose work for ever: workers that are never there for as long as a step takes."""
+        if self._steps != self._progress.steps:
+            self._steps, self._losses = self._progress.steps, 0
+        self._losses += 1
+        if self._losses > FRUITLESS:
+            raise PolicyError(
+                f"round {self._world.cloud.round}: {FRUITLESS} downloads and computations in a row were cut short, "
+                f"the last of worker {row}, and no step was done; let the workers be there for longer (workers.*."
+                "availability.present, workers.*.faults.every), or end a step before they go (on_leave: finish)")
 
     def _give_back(self, row: int, body: object) -> None:
         worker, give_back = self._world.workers[row], getattr(self._world.policy.uplink, "give_back", None)

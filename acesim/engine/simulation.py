@@ -57,8 +57,8 @@ class Simulation:
         enrolled = self.policy.schedule.enrolled(self.world.tier)
         self.progress = Progress(int(enrolled.sum()), setup.info.total_steps, setup.info.steps_per_epoch)
         self.recorder = Recorder(self.world, self.progress, sink, on_progress)
-        self.churn = Churn(self.world, self.agenda, self.carrier, self.cohort, self.recorder, self._plan_round,
-                           self._close_round, self._finish_round)
+        self.churn = Churn(self.world, self.agenda, self.carrier, self.cohort, self.recorder, self.progress,
+                           self._plan_round, self._close_round, self._finish_round)
         self.post = Post(self.world)
         self.workers = Workers(self.world, self.agenda, self.post, self.carrier, self.cohort, self.recorder,
                                self.progress, self.print, self._finish_round)

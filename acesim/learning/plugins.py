@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from acesim.learning.contract import Task
 from acesim.scenario.errors import PolicyError, Problem, ScenarioError
-from acesim.scenario.plugins import plugin
+from acesim.scenario.plugins import plugin, raised_in
 from acesim.seam import Group, size_of
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ def build(spec: PluginTask, tiers: Sequence[str], seed: int, files: Sequence[str
         task = known[spec.name](tiers, seed, spec.batch_size, **spec.parameters)
     except (TypeError, ValueError) as error:
         raise _wrong("parameters", None, f"{spec.name}: {error}") from error
+    except Exception as error:
+        place = raised_in(files, error)
+        if place is None:
+            raise
+        raise PolicyError(f"task {spec.name}: {place}") from error
     fault = _fault(task)
     if fault:
         places = [f"--plugin {file}: " for file in files if spec.name in plugin(file, "TASKS")]

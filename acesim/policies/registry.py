@@ -14,7 +14,7 @@ import numpy as np
 from acesim.policies.info import sketch
 from acesim.policies.recipes import RECIPES
 from acesim.scenario.errors import PolicyError, Problem
-from acesim.scenario.plugins import plugin
+from acesim.scenario.plugins import plugin, raised_in
 from acesim.seam import ModelInfo, Recipe, TreePolicy
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ def build(name: str, info: ModelInfo, parameters: Mapping[str, Any], plugins: Se
     except (TypeError, ValueError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in parameters.items())
         raise PolicyError(f"{name}: {odd}" if odd else f"{name}({given}): {error}") from error
+    except Exception as error:
+        place = raised_in(plugins, error)
+        if place is None:
+            raise
+        raise PolicyError(f"{name}: {place}") from error
     if odd:  # the recipe's own word on a value is the better one, so it comes first
         raise PolicyError(f"{name}: {odd}")
     if not isinstance(policy, TreePolicy):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Mapping
+import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,16 @@ def plugin(file: str | Path, shelf: str) -> Mapping[str, Any]:
     for name, offered in found.items():
         _check(file, name, offered)
     return found[shelf]
+
+
+def raised_in(files: Sequence[str | Path], error: Exception) -> str | None:
+    """Say where in a plug-in file an exception came from, and what it says; None where it passed none of them."""
+    known = {Path(file).resolve(): file for file in files}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = known.get(Path(frame.filename).resolve())
+        if file is not None:
+            return f"--plugin {file}: line {frame.lineno}: {type(error).__name__}: {error}"
+    return None
 
 
 def _check(file: str | Path, shelf: str, offered: Any) -> None:

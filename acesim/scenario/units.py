@@ -52,6 +52,7 @@ class Dimension:
     example    a quantity as a user would write it
     positive   is zero refused?
     most       in SI; more is taken for a mistake, and sums of it would lose what is small beside it
+    least      in SI; over the ages that anything slower takes, sums of bytes would lose too much
     """
 
     noun: str
@@ -60,6 +61,7 @@ class Dimension:
     example: str
     positive: bool = False
     most: float = 1e18
+    least: float = 0.0
 
     @property
     def known(self) -> str:
@@ -86,7 +88,7 @@ def _prefixed(unit: str, factor: Fraction, prefixes: str) -> dict[str, Fraction]
 _BIT = Fraction(1, BITS_PER_BYTE)
 RATE = Dimension("rate", MappingProxyType(_prefixed("bps", _BIT, "kMGT") | _prefixed("bit/s", _BIT, "kMG")
                                           | _prefixed("B/s", Fraction(1), "kMG")),
-                 ("B/s", "bps", "kbps", "Mbps", "Gbps", "Tbps"), "20 Mbps", positive=True)
+                 ("B/s", "bps", "kbps", "Mbps", "Gbps", "Tbps"), "20 Mbps", positive=True, least=1 / BITS_PER_BYTE)
 TIME = Dimension("time", _factors(us="1e-6", ms="1e-3", s=1, min=60, h=3600, d=86400),
                  ("s", "ms", "min", "h", "d"), "20 ms", most=86_400e6)
 SIZE = Dimension("size", MappingProxyType(_prefixed("B", Fraction(1), "kMGT")), ("B", "kB", "MB", "GB", "TB"),
@@ -168,6 +170,8 @@ def checked(dimension: Dimension, value: float) -> float:
         raise ValueError(f"must be {'> 0' if dimension.positive else '>= 0'}")
     if not math.isfinite(value):
         raise ValueError("must be finite")
+    if value < dimension.least:
+        raise ValueError(f"must be >= {spell(dimension, dimension.least)}")
     if value > dimension.most:
         raise ValueError(f"must be <= {spell(dimension, dimension.most)}")
     return value

@@ -142,6 +142,13 @@ def test_everybody_has_left():
         play(world([Presence(leave_s=4.5), Presence(leave_s=5)]))
 
 
+def test_workers_that_are_never_there_for_a_step_are_refused_and_not_waited_for():
+    """Each is there for a second in two; their steps take two seconds and one, after downloads of .75 and 2.5."""
+    blinks = Presence(Recorded((0.0, 1.0), (True, False), 2.0))
+    with pytest.raises(PolicyError, match=r"10000 downloads and computations in a row were cut short, .* for longer"):
+        play(world([blinks, blinks]))
+
+
 def test_a_quorum_is_a_share_of_those_who_are_there():
     """Four alike, a quorum of .75: three answers of four; of three that are left, three; of two, two."""
     def closes(presence):

@@ -114,3 +114,10 @@ def test_a_file_of_policies_alone_has_no_tasks(tmp_path):
     (tmp_path / "policies.py").write_text("POLICIES = {'a': print}\n", "utf-8")
     with pytest.raises(ScenarioError, match="unknown task"):
         learning.build(spec(), TIERS, 0, [tmp_path / "policies.py"])
+
+
+def test_a_builder_that_fails_is_shown_the_line_of_its_file(tmp_path):
+    (tmp_path / "bad.py").write_text("def sensors(tiers, seed, batch_size):\n    return {}['x']\n"
+                                     "TASKS = {'sensors': sensors}\n", "utf-8")
+    with pytest.raises(PolicyError, match=r"task sensors: --plugin .*bad\.py: line 2: KeyError: 'x'"):
+        learning.build(PluginTask(name="sensors"), TIERS, 0, [tmp_path / "bad.py"])

@@ -105,6 +105,18 @@ def test_a_recipe_that_returns_something_else(plugin):
         build("mine", small_setup().info, {}, [plugin])
 
 
+def test_a_recipe_that_fails_is_shown_the_line_of_its_file(plugin):
+    plugin.write_text("def mine(info):\n    return {}['uplink']\nPOLICIES = {'mine': mine}\n")
+    with pytest.raises(PolicyError, match=r"mine: --plugin .*mine\.py: line 2: KeyError: 'uplink'"):
+        build("mine", small_setup().info, {}, [plugin])
+
+
+def test_a_recipe_that_fails_elsewhere_fails_as_it_is(monkeypatch, plugin):
+    monkeypatch.setattr(registry, "RECIPES", {**RECIPES, "broken": lambda info: {}["uplink"]})
+    with pytest.raises(KeyError, match="uplink"):
+        build("broken", small_setup().info, {}, [plugin])
+
+
 def test_a_scenario_is_told_every_policy_and_parameter_that_does_not_exist():
     policies = ["full-sync", {"name": "top-k", "rato": 0.1}, "topk", {"name": "fedavg", "x": 1}]
     scenario = small_scenario(policies=policies)

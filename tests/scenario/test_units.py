@@ -80,6 +80,7 @@ def test_reads(dimension, text, low, high):
     (SIZE, "64 KB", "did you mean kB"),
     (SIZE, "64 x", "unknown unit x"),
     (TIME, "1 2 s", "not a time"),
+    (RATE, "0.9 bps", r"must be >= 1 bps"),
     (TIME, "", "not a time"),
 ])
 def test_refuses_saying_what_to_write(dimension, text, rule):
@@ -92,6 +93,7 @@ finite = st.floats(min_value=1e-9, max_value=8e10, allow_nan=False)
 
 @given(st.sampled_from(DIMENSIONS), finite, finite)
 def test_what_is_spelt_is_read_back_exactly(dimension, one, other):
+    one, other = max(one, dimension.least), max(other, dimension.least)
     values = Range(min(one, other), max(one, other))
     assert parse(dimension, spell(dimension, values)) == values
     assert parse(dimension, spell(dimension, one)) == Range(one, one)
