@@ -128,13 +128,17 @@ def compared(shape: Shape, problem: Problem, stacked: bool, modules: list[Module
     # what the last peer's threads and freed memory leave behind falls to the first square, which does not count
     times = interleaved_s({"rest": square, "sgemm": square, **ways}, REPEATS)
     del times["rest"]
-    ideal_s = [time_s * problem.flops * shape.workers / square.flops for time_s in times.pop("sgemm")]
+    squares_s = times.pop("sgemm")
+    square_s = statistics.median(squares_s)
+    ideal_s = [time_s * problem.flops * shape.workers / square.flops for time_s in squares_s]
     size = f"d{shape.width} T{shape.positions} B{shape.batch}, {problem.model.size} parameters"
     label = f"{shape.name} ({size}), {'diverged' if stacked else 'shared'}"
     own = times.pop("acesim")
     each_us = {name: statistics.median(spans) / shape.workers * 1e6 for name, spans in {"": own, **times}.items()}
-    rows = [(f"gradient, {label}", f"{each_us['']:.0f} us a worker-step, {ratio(ideal_s, own):.0%} of sgemm")]
-    rows += [(f"... {name}", f"{each_us[name]:.0f} us, {ratio(spans, own):.2f} x acesim's")
+    rows = [(f"gradient, {label}", f"{each_us['']:.0f} us a worker-step, {ratio(ideal_s, own):.0%} of sgemm's "
+             f"{square.flops / square_s / 1e9:.0f} GFLOP/s")]
+    rows += [(f"... {name}", f"{each_us[name]:.0f} us, {ratio(spans, own):.2f} x acesim's, "
+              f"{ratio(ideal_s, spans):.0%} of sgemm")
              for name, spans in times.items()]
     return rows
 
