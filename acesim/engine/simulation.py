@@ -158,6 +158,7 @@ class Simulation:
         """Plan, and send the model to every idle participant (through its region, where there are regions)."""
         cloud, now_s = self.world.cloud, self.agenda.now_s
         plan, self.planner = self.policy.schedule.plan(self._view(), self.planner)
+        self.progress.update = self.progress.step = None  # told once: a round that is planned again teaches nothing
         if plan is not self.progress.plan:
             check_plan(plan, cloud.round, self.world.topology.worker_names)
             self.variants.check(plan)

@@ -125,8 +125,8 @@ class AceSchedule:
             intervals, budgets, down = self._paced(self.pace, view, state.intervals, budgets, down)
         if self.intervals.most > 1:
             report = report | {"local_steps": float(intervals.steps.mean())}
-        state = state._replace(intervals=intervals, cohorts=self._dealt(view, budgets, state.cohorts))
-        rows, batches = self.turns.next(view, state.cohorts)
+        rows, batches, cohorts = self.turns.next(view, self._dealt(view, budgets, state.cohorts))
+        state = state._replace(intervals=intervals, cohorts=cohorts)
         plan = Plan(participants=rows, local_steps=batches * intervals.steps,
                     weights=trusted(view, self.latency_power),
                     levels=[Budget(each, importance, self.keep) for each in budgets],

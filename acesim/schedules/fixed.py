@@ -15,10 +15,15 @@ WEIGHTS = ("examples", "uniform")
 
 
 class Drawing(NamedTuple):
-    """key of a run's draws; same: the plan of every round where nobody is drawn, once it has been made."""
+    """key of a run's draws; same: the plan of every round where nobody is drawn, once it has been made.
+
+    round, tries    the round that was planned last, and how often before: who were drawn may all be away
+    """
 
     key: int
     same: Plan | None = None
+    round: int = -1
+    tries: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,13 +82,14 @@ class Fixed:
             return state.same, state
         workers = view.tier.size
         enrolled = np.flatnonzero(self.enrolled(view.tier))
-        plan = Plan(participants=sample(enrolled, self.fraction, (state.key, view.round)),
+        tries = state.tries + 1 if view.round == state.round else 0
+        plan = Plan(participants=sample(enrolled, self.fraction, (state.key, view.round, tries)),
                     local_steps=np.full(workers, self.local_steps),
                     weights=weigh(view, self.weights),
                     levels=None if self.level is None else [self.level] * workers,
                     quorum=self.quorum, sync_parent=self.sync_parent, late=self.late)
         if self.fraction < 1:
-            return plan, state
+            return plan, state._replace(round=view.round, tries=tries)
         for array in (plan.participants, plan.local_steps, plan.weights):
             array.setflags(write=False)  # later rounds have them too
         return plan, Drawing(state.key, plan)
@@ -94,7 +100,7 @@ def weigh(view: View, by: str) -> NDArray[np.float64]:
     return view.examples.astype(float) if by == "examples" else np.ones(view.examples.size)
 
 
-def sample(rows: NDArray[np.int64], fraction: float, key: tuple[int, int]) -> NDArray[np.int64]:
+def sample(rows: NDArray[np.int64], fraction: float, key: tuple[int, ...]) -> NDArray[np.int64]:
     """Draw max(1, round(fraction n)) rows without replacement, ascending; the key alone decides which."""
     if fraction == 1:
         return rows

@@ -20,10 +20,10 @@ Rows = NDArray[np.int64]
 
 
 class Cohorts(NamedTuple):
-    """numbers: [W] cohort of each worker; since: the round of the first turn."""
+    """numbers: [W] cohort of each worker; turn: that of the next plan, from 0."""
 
     numbers: Rows
-    since: int
+    turn: int
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,16 @@ class Turns:
         order = np.argsort(np.nan_to_num(turn_s, nan=np.inf), kind="stable")
         numbers = np.empty(order.size, np.int64)
         numbers[order] = np.arange(order.size) * min(self.count, order.size) // order.size
-        return Cohorts(numbers, view.round)
+        return Cohorts(numbers, 0)
 
-    def next(self, view: View, cohorts: Cohorts | None) -> tuple[Rows, Rows]:
-        """Return (who takes part, batches of every worker [W]); everybody, one, while there are no cohorts."""
+    def next(self, view: View, cohorts: Cohorts | None) -> tuple[Rows, Rows, Cohorts | None]:
+        """Return (who takes part, batches of every worker [W], cohorts); everybody, one, while there are no cohorts.
+
+        Turns count plans, not rounds: where nobody of a cohort is there, the round is planned again, for the next one.
+        """
         workers = view.tier.size
         if cohorts is None:
-            return np.arange(workers), np.ones(workers, np.int64)
+            return np.arange(workers), np.ones(workers, np.int64), None
         count = int(cohorts.numbers.max()) + 1
-        turn = (view.round - cohorts.since) % count
-        return np.flatnonzero(cohorts.numbers == turn), np.full(workers, count)
+        rows = np.flatnonzero(cohorts.numbers == cohorts.turn % count)
+        return rows, np.full(workers, count), cohorts._replace(turn=cohorts.turn + 1)

@@ -31,8 +31,9 @@ class View:
     participation             [W] share of the rounds asked for that were answered in time
     staleness                 [W] rounds since the server last heard of the worker
     drift                     [W] |theta_k - theta|_2 as workers report it; NaN where unknown
-    update                    [P] the last aggregated update; None before the first
-    step                      [P] what it did to the model; None before the first
+    update                    [P] the last aggregated update; None before the first, and where a round that reached
+                              nobody is planned again
+    step                      [P] what it did to the model; None where update is
     curvature                 [P] running mean of squares of the server's optimizer, where it has one
     sketch                    [W, S] direction of each worker's last update as a count sketch of length 1, where a plan
                               has asked for it; NaN where unknown

@@ -1,6 +1,6 @@
 """Workers that come and go: whole timelines against numbers reckoned by hand, and runs that end whatever happens."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -135,6 +135,44 @@ def test_who_joins_later_and_who_leaves_for_good():
     played = play(world([Presence(leave_s=4.5), Presence(join_s=4.5)], rounds=2, steps_per_epoch=1))
     assert {event.start_s for event in played.of("download") if event.who == 1} == {5, 14, 23}
     assert [event.who for event in played.of("compute")] == [0, 1, 1, 1]
+
+
+def test_a_round_whose_workers_have_all_left_for_good_is_drawn_anew():
+    """Worker 0 leaves in round 2: where it is drawn alone, worker 1 is asked in its place."""
+    played = play(world([Presence(leave_s=12), None], policy(Fixed(fraction=0.5)), rounds=12))
+    assert played.metrics[-1].progress == 1.0
+    assert {event.who for event in played.of("download") if event.start_s < 12} == {0, 1}
+    assert {event.who for event in played.of("download") if event.start_s > 12} == {1}
+
+
+def test_a_turn_of_workers_who_have_all_left_for_good_is_passed_on():
+    """After the first round, of everybody, six workers are dealt to three cohorts; then four of them leave."""
+    setup = small_setup("ace-sync", {"turns": 3, "warm_up": 1}, cloud=2, edge=4, epochs=3)
+    first_s = next(event.end_s for event in play(setup).events if event.kind == "aggregate" and event.round == 0)
+    leavers = [None] * 2 + [Presence(leave_s=1.01 * first_s)] * 4
+    played = play(replace(setup, fleet=replace(setup.fleet, presence=tuple(leavers))))
+    assert played.metrics[-1].progress == 1.0
+    assert {event.who for event in played.of("compute") if event.round > 6} == {0, 1}
+
+
+@dataclass(frozen=True)
+class Told(Fixed):
+    """Asks worker 0 alone, and notes the updates that it is told of."""
+
+    told: list = field(default_factory=list)
+
+    def plan(self, view, state):
+        self.told.append(view.update is not None)
+        plan, state = super().plan(view, state)
+        return replace(plan, participants=np.array([0])), state
+
+
+def test_an_update_is_told_once_however_often_a_round_is_planned():
+    """0 is away from 5 on, when round 1 is planned: twenty times at once, and again when somebody comes or goes."""
+    schedule = Told()
+    played = play(world([gone((5, 30)), gone((7, 8))], policy(schedule), rounds=3))
+    assert len(schedule.told) > 20 + played.outcome.rounds
+    assert schedule.told.count(True) == played.outcome.rounds - 1
 
 
 def test_everybody_has_left():

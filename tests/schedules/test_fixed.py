@@ -26,6 +26,18 @@ def test_a_fraction_is_drawn_without_replacement_and_repeats():
     assert schedule.copies is None
 
 
+def test_a_round_that_is_planned_again_draws_others_and_the_next_round_as_if_it_had_not_been():
+    schedule = Fixed(fraction=0.1)
+    state = schedule.init(view(20), np.random.default_rng(1))
+    tried = []
+    for _ in range(50):
+        plan, state = schedule.plan(view(20, round=3), state)
+        tried.append(plan.participants)
+    assert np.unique(np.concatenate(tried)).size == 20
+    np.testing.assert_array_equal(schedule.plan(view(20, round=4), state)[0].participants,
+                                  schedule.plan(view(20, round=4), state._replace(round=-1))[0].participants)
+
+
 def test_the_plan_is_the_very_same_in_every_round_where_nobody_is_drawn():
     for schedule, same in ((Fixed(), True), (Fixed(fraction=0.5), False), (Fixed(tier="cloud"), True)):
         first, state = schedule.plan(view(9), schedule.init(view(9), np.random.default_rng(0)))
