@@ -149,17 +149,19 @@ class _Watch:
         self.rows: list[Event | Later] = []
         self.begun_s = time.process_time()
         self.marks: list[Mark] = []
-        self._look_s, self._steps, self._evaluations = look_s, 0, 0
+        self._look_s, self._steps, self._evaluations, self._round = look_s, 0, 0, -1
 
     def event(self, event: Event) -> None:
         """Take one event."""
         self.rows.append(event)
         self._steps += event.steps
         self._evaluations += event.kind == "evaluate"
-        if event.kind == "plan":
-            now_s = time.process_time()
+        if event.kind == "plan" and event.round != self._round:  # one that reached nobody is planned again
+            now_s, self._round = time.process_time(), event.round
             self.marks.append(Mark(event.start_s, now_s, self._steps, self._evaluations))
             span_s, rounds = now_s - self.begun_s, len(self.marks) - 1
+            if rounds < 2 or self._steps == self.marks[1].steps:
+                return  # rounds without a step, as where workers come and go, tell nothing of the others
             if rounds >= MOST or any(rounds >= fewest and span_s >= times * self._look_s
                                      for fewest, times in ENOUGH):
                 raise _Enough

@@ -85,9 +85,7 @@ def _figures(setup: Setup, memory: fleet.Memory, outcome: Outcome, metrics: Sequ
 
 
 def _costs(scenario: Scenario, outcome: Outcome) -> dict[str, float]:
-    """Return what the run cost: downloads that were cut short left the cloud, too, and are billed."""
-    left = outcome.totals["egress_bytes"] + outcome.totals.get("lost_egress_bytes", 0)
-    return {"egress_cost": fleet.price_list(scenario.prices).cost(left),
+    return {"egress_cost": fleet.price_list(scenario.prices).cost(outcome.totals["egress_bytes"]),
             "carbon_kg": outcome.totals["energy_joules"] * scenario.grid.intensity_kg_per_joule}
 
 

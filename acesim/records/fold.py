@@ -137,6 +137,7 @@ class Fold:
         egress = event.name == "download" and event.peer == self.cloud and self._outside[event.who]
         for name in names[event.name] + ["lost_egress_bytes"] * egress:
             self._lost[name] = self._lost.get(name, 0) + (1 if event.name == "compute" else event.value)
+        self._egress_bytes += int(event.value) if egress else 0
 
     def snapshot(self) -> dict[str, int | float]:
         """Return the columns named in CUMULATIVE as they stand."""

@@ -170,8 +170,10 @@ def refold(events: pd.DataFrame, workers: int, regions: int,
     kind, who = events["kind"].to_numpy(str), events["who"].to_numpy()
     own, wait_s = who < workers, events["wait_s"].to_numpy()
     sent = np.isin(kind, ("upload", "download"))
-    leaves = (kind == "download") & (events["peer"].to_numpy() == workers + regions)
+    leaves = events["peer"].to_numpy() == workers + regions
     leaves &= np.asarray(outside(workers, regions, tier))[np.clip(who, 0, workers + regions)]
+    cut_short = (kind == "lost") & (events["name"].to_numpy(str) == "download")
+    down = np.where(cut_short, events["value"], 0).astype(np.int64) + np.where(kind == "download", message, 0)
     waited = (kind == "compute") & ~np.isnan(wait_s)
     columns = {
         "local_steps": np.where(kind == "compute", events["steps"], 0),
@@ -180,7 +182,7 @@ def refold(events: pd.DataFrame, workers: int, regions: int,
         "region_bytes_up": np.where((kind == "upload") & ~own, message, 0),
         "region_bytes_down": np.where((kind == "download") & ~own, message, 0),
         "link_bytes": np.where(sent, message * events["links"].to_numpy(), 0),
-        "egress_bytes": np.where(leaves, message, 0),
+        "egress_bytes": np.where(leaves, down, 0),
         "energy_joules": events["joules"].to_numpy(),
         "retransmitted_bytes": np.where(sent, events["retransmitted_bytes"], 0),
         "waited_s": np.where(waited, wait_s, 0.0),

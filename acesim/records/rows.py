@@ -83,7 +83,7 @@ class MetricRow(NamedTuple):
     bytes_up, bytes_down   the workers' own messages, headers and control included
     region_bytes_*         the region servers' messages
     link_bytes             message bytes times the links they crossed, of all messages
-    egress_bytes           what left the cloud for the edge
+    egress_bytes           what left the cloud for the edge, of downloads that were cut short too
     sync_delay_s           mean of `wait_s` so far: what a worker idles between two computations
     drift                  the last one reported, NaN before
     worker_*               how evenly workers are served, NaN where a task has no test shards of workers

@@ -40,9 +40,16 @@ def test_a_run_that_is_over_at_once_is_known_whole(tmp_path):
 
 def test_looking_ends_after_a_few_rounds():
     watch = estimates._Watch(look_s=0.0)
-    watch.block(Later(list, (), rows=3, steps=6))
     for number in range(2):
         watch.event(Event("plan", number, 5, -1, float(number), float(number)))
+    watch.block(Later(list, (), rows=3, steps=6))
     with pytest.raises(estimates._Enough):
         watch.event(Event("plan", 2, 5, -1, 2.0, 2.0))  # two rounds have ended
     assert watch.marks[-1].steps == 6
+
+
+def test_looking_goes_on_while_no_step_is_done_and_counts_no_round_twice():
+    watch = estimates._Watch(look_s=0.0)
+    for number in (0, 0, 1, 1, 2, 3):
+        watch.event(Event("plan", number, 5, -1, float(number), float(number)))
+    assert [mark.simulated_s for mark in watch.marks] == [0, 1, 2, 3]

@@ -88,6 +88,7 @@ def test_a_download_that_is_cut_short():
     assert lost(played) == [("download", 1, 0, 1, 250)]
     assert played.timeline("aggregate")[0] == ("aggregate", 3, 4, 5)
     assert played.outcome.totals["lost_egress_bytes"] == 250
+    assert played.outcome.totals["egress_bytes"] == played.outcome.totals["bytes_down"] + 250
     assert played.timeline("download")[1:3] == [("download", 0, 5, 5.75), ("download", 1, 5, 7.5)]
 
 
