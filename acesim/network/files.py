@@ -19,6 +19,8 @@ TIMES: Mapping[str, float] = MappingProxyType({"s": 1.0, "ms": 1e-3})
 MBPS: Mapping[str, float] = MappingProxyType({"bps": 1e-6, "kbps": 1e-3, "mbps": 1.0, "gbps": 1e3})
 FASTEST_MBPS = 1e6
 """A terabit per second: above it the column is taken to hold another unit."""
+LONGEST_S = 1e10
+"""Three centuries: a recording that is longer has times in another unit."""
 
 
 class Recording(NamedTuple):
@@ -26,13 +28,21 @@ class Recording(NamedTuple):
 
     file      its name; path#name for one of several in a file
     edges_s   float64 [N + 1]; the last row is held as long as the one before it
-    down, up  float64 [N] bytes per second; up is None where the file has no such column
+    down, up  float64 [N] bytes per second; None where the file has no such column: one of them may be missing
     """
 
     file: str
     edges_s: NDArray[np.float64]
-    down: Rates
+    down: Rates | None
     up: Rates | None
+
+    @property
+    def first(self) -> Rates:
+        """The downlink, or the only direction there is."""
+        rates = self.up if self.down is None else self.down
+        if rates is None:
+            raise TraceError(self.file, None, "has no rates")
+        return rates
 
     def stepped(self, step_s: float) -> Recording:
         """Return the same bytes on a grid of equal steps, the last of which may be shorter.  Raises TraceError for
@@ -40,8 +50,8 @@ class Recording(NamedTuple):
         length_s = float(self.edges_s[-1])
         check_steps(self.file, length_s, step_s)
         edges_s = np.append(np.arange(steps_of(length_s, step_s), dtype=np.float64) * step_s, length_s)
-        up = None if self.up is None else resample(self.up, self.edges_s, step_s)
-        return Recording(self.file, edges_s, resample(self.down, self.edges_s, step_s), up)
+        down, up = (None if each is None else resample(each, self.edges_s, step_s) for each in (self.down, self.up))
+        return Recording(self.file, edges_s, down, up)
 
 
 MOST_STEPS = 100_000_000
@@ -64,7 +74,8 @@ def read_csv(file: str | Path) -> Recording:
 
 
 def parse_csv(file: str, text: str) -> Recording:
-    """Read the columns t_s,down_mbps[,up_mbps]; t_ms, and rates in bps, kbps or Gbps, are understood as well.
+    """Read the columns t_s,down_mbps[,up_mbps] or t_s,up_mbps; t_ms, and rates in bps, kbps or Gbps, are understood
+    as well.
 
     Empty lines and lines that begin with # are skipped.  A rate holds until the next row; times need not be
     even.
@@ -76,10 +87,11 @@ def parse_csv(file: str, text: str) -> Recording:
     units = _units(header)
     if units is None:
         raise TraceError(file, number or None,
-                         f"columns are {','.join(header) or 'missing'}: the first line must be t_s,down_mbps "
-                         f"or t_s,down_mbps,up_mbps (units: {', '.join((*TIMES, *MBPS))})")
+                         f"columns are {','.join(header) or 'missing'}: the first line must be t_s,down_mbps, "
+                         f"t_s,up_mbps or t_s,down_mbps,up_mbps (units: {', '.join((*TIMES, *MBPS))})")
     rows = [_row(file, number, fields, header, units) for number, fields in lines[1:]]
-    return _recording(file, rows, [number for number, _ in lines[1:]])
+    found = _recording(file, rows, [number for number, _ in lines[1:]])
+    return found if header[1].startswith("down") else found._replace(down=None, up=found.down)
 
 
 def parse_pensieve(file: str, text: str) -> Recording:
@@ -104,14 +116,14 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 def _units(header: Sequence[str]) -> list[float] | None:
     """Return the factor of each column to seconds or Mbit/s; None where the columns are not known.
 
-    >>> _units(["t_ms", "down_kbps"]), _units(["time", "rate"])
-    ([0.001, 0.001], None)
+    >>> _units(["t_ms", "down_kbps"]), _units(["t_s", "up_mbps"]), _units(["time", "rate"])
+    ([0.001, 0.001], [1.0, 1.0], None)
     """
-    known = [dict(TIMES), dict(MBPS), dict(MBPS)]
-    found = [units.get(head[len(name) + 1 :].lower()) if head.startswith(f"{name}_") else None
-             for head, name, units in zip(header, ("t", "down", "up"), known, strict=False)]
-    factors = [factor for factor in found if factor is not None]
-    return factors if len(factors) == len(header) in (2, 3) else None
+    names, units = zip(*(head.partition("_")[::2] for head in header), strict=True) if header else ((), ())
+    if names not in (("t", "down"), ("t", "up"), ("t", "down", "up")):
+        return None
+    factors = [known.get(unit.lower()) for known, unit in zip((TIMES, MBPS, MBPS), units, strict=False)]
+    return [each for each in factors if each is not None] if None not in factors else None
 
 
 def _row(file: str, line: int, fields: Sequence[str], heads: Sequence[str], units: Sequence[float]) -> list[float]:
@@ -141,6 +153,9 @@ def _recording(file: str, rows: list[list[float]], lines: list[int]) -> Recordin
         raise TraceError(file, lines[row],
                          f"t_s = {table[row, 0]:g} after {table[row - 1, 0]:g}: times must ascend")
     edges_s = np.append(table[:, 0], table[-1, 0] + gaps[-1]) - table[0, 0]
+    if edges_s[-1] > LONGEST_S:
+        raise TraceError(file, lines[-1], f"t_s = {table[-1, 0]:g} after {table[0, 0]:g} at the beginning: more than "
+                                          f"{LONGEST_S:g} s; are the times in ms or ns?")
     rates = from_mbps(1.0) * table
     return Recording(file, edges_s, rates[:, 1], rates[:, 2] if table.shape[1] == 3 else None)
 
@@ -154,14 +169,15 @@ def written_csv(recording: Recording) -> str:
     1.0,16.0
     2.0,16.0
     """
-    heads = ["t_s", "down_mbps"] if recording.up is None else ["t_s", "down_mbps", "up_mbps"]
-    ways = [recording.down] if recording.up is None else [recording.down, recording.up]
-    return "\n".join([",".join(heads), *(",".join(map(repr, row)) for row in _rows(recording, ways))]) + "\n"
+    known = {"down_mbps": recording.down, "up_mbps": recording.up}
+    ways = {name: rates for name, rates in known.items() if rates is not None}
+    rows = (",".join(map(repr, row)) for row in _rows(recording, [*ways.values()]))
+    return "\n".join([",".join(["t_s", *ways]), *rows]) + "\n"
 
 
 def written_pensieve(recording: Recording) -> str:
-    """Spell the downlink in two columns, seconds and Mbit/s."""
-    return "".join(f"{at_s!r} {rate!r}\n" for at_s, rate in _rows(recording, [recording.down]))
+    """Spell the downlink, or the only direction there is, in two columns, seconds and Mbit/s."""
+    return "".join(f"{at_s!r} {rate!r}\n" for at_s, rate in _rows(recording, [recording.first]))
 
 
 def _rows(recording: Recording, ways: Sequence[Rates]) -> Iterator[tuple[float, ...]]:
@@ -188,7 +204,8 @@ def as_trace(recording: Recording, direction: str, step_s: float, offset_s: floa
     """
     rates = recording.down if direction == "down" else recording.up
     if rates is None:
-        raise TraceError(recording.file, 1, "has no column up_mbps: add one, or give the access an uplink")
+        raise TraceError(recording.file, 1, f"has no column {direction}_mbps: add one, or give the access a rate: "
+                                            f"{direction}link: 20 Mbps")
     length_s = float(recording.edges_s[-1])
     if not 0 <= offset_s < length_s:
         raise TraceError(recording.file, None, f"offset = {offset_s:g} s: must lie in the trace, which is "

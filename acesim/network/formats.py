@@ -1,6 +1,6 @@
 """Trace files of several formats: told apart by what is in them, read, written.
 
-csv        t_s,down_mbps[,up_mbps], a row where the rates change
+csv        t_s,down_mbps[,up_mbps] or t_s,up_mbps, a row where the rates change
 mahimahi   a line for each packet of 1500 bytes that may pass: the millisecond; wraps at the last; .up/.down pairs
 pensieve   two columns: seconds, Mbit/s
 fcc        raw tables of Measuring Broadband America (dtime, bytes_sec), or a row of 5 s samples for each line
@@ -50,13 +50,15 @@ def read_all(file: str | Path, form: str | None = None) -> list[Recording]:
     paths = [path] if Path(path).exists() or not glob.has_magic(path) else sorted(glob.glob(path, recursive=True))
     if not paths:
         raise TraceError(path, None, "no file matches")
-    found = [recording for each in paths for recording in _read(each, form)]
+    found: list[Recording] = []
+    for each in paths:
+        own = _read(each, form)
+        _plausible(each, own)
+        found += own
     if name is not None:
         found = [each for each in found if each.file.rpartition("#")[2] == name] if name else found
         if not found:
             raise TraceError(path, None, f"holds no trace named {name}")
-    for recording in found:
-        _plausible(recording)
     return found
 
 
@@ -133,21 +135,23 @@ def _pair(path: str, text: str) -> Recording:
         return own
     other = Path(f"{stem}.{'down' if suffix == 'up' else 'up'}")
     if not other.exists():
-        return own
+        return own if suffix == "down" else own._replace(down=None, up=own.down)
     second = parse_mahimahi(str(other), _text(str(other), other.read_bytes()))
     return wrapped(path, *((own, second) if suffix == "down" else (second, own)))
 
 
-def _plausible(recording: Recording) -> None:
-    """Refuse rates that no link has: the unit is another than it was taken for."""
-    for direction, rates in (("down", recording.down), ("up", recording.up)):
-        if rates is None or not rates.any():
+def _plausible(path: str, recordings: Sequence[Recording]) -> None:
+    """Refuse files of rates that no link has: the unit is another than it was taken for."""
+    for direction in ("down", "up"):
+        ways = [rates for each in recordings if (rates := getattr(each, direction)) is not None]
+        moving = np.concatenate([rates[rates > 0] for rates in ways]) if ways else np.zeros(0)
+        if not moving.size:
             continue
-        median = to_mbps(float(np.median(rates[rates > 0])))
+        median = to_mbps(float(np.median(moving)))
         if not LEAST_MBPS <= median <= MOST_MBPS:
             remedy = "divide the rates by 10^6 if they are in bit/s" if median > 1 else \
                 "multiply them by 1000 if they are in Gbit/s"
-            raise TraceError(recording.file, None,
+            raise TraceError(path, None,
                              f"{direction} has a median of {median:.3g} Mbps, which no link has (1 kbps to 100 Gbps): "
                              f"write rates in Mbit/s; {remedy}, or name the unit in the header of a CSV (down_kbps)")
 
@@ -172,8 +176,8 @@ def write(recording: Recording, file: str | Path, form: str) -> list[Path]:
 
 SPELLED: Mapping[str, Callable[[Recording], str]] = MappingProxyType({
     "csv": written_csv, "pensieve": written_pensieve,
-    "mahimahi": lambda recording: written_mahimahi(recording.file, recording.edges_s, recording.down)})
-"""Format -> the text of one file of it; Mahimahi's holds the downlink."""
+    "mahimahi": lambda recording: written_mahimahi(recording.file, recording.edges_s, recording.first)})
+"""Format -> the text of one file of it; Mahimahi's holds the downlink, or the only direction there is."""
 
 
 def form_of(file: str | Path) -> str:

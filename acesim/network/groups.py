@@ -163,8 +163,8 @@ class Stuck(TraceError):
     def __init__(self, keys: Sequence[int], time_s: float) -> None:
         self.keys, self.time_s = tuple(keys), time_s
         super().__init__("network", None,
-                         f"from {time_s:g} s on nothing moves any more for flows {list(keys)}: a trace on their "
-                         f"route holds a rate of zero for ever; end it above zero, or write end: loop")
+                         f"from {time_s:g} s on nothing moves any more for flows {list(keys)}: the traces of "
+                         f"their route end at zero, or are never above it together; end them above zero, or shift one")
 
     def __reduce__(self) -> tuple[type[Stuck], tuple[Sequence[int], float]]:
         """Errors cross processes: they are made anew there."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from acesim.network.files import Recording
+from acesim.network.files import FASTEST_MBPS, Recording
 from acesim.scenario.errors import TraceError
-from acesim.scenario.units import from_mbps
+from acesim.scenario.units import from_mbps, to_mbps
 
 SAMPLE_S = 5.0
 _SURPLUS = "\n"  # the name of no column
@@ -36,7 +36,7 @@ def parse_fcc(path: str, text: str) -> list[Recording]:
     lines: dict[str, list[float]] = {}
     for number, row in _rows(path, reader):
         name = "@".join(str(row[key]) for key in ("unit_id", "target") if row.get(key))
-        lines.setdefault(name or "all", []).append(_rate(path, number, row[column]))
+        lines.setdefault(name or "all", []).append(_rate(path, number, row[column], to_mbps(1.0)))
     if not lines:
         raise TraceError(path, None, "has no rows")
     return [_recording(path, name, rates) for name, rates in lines.items()]
@@ -53,22 +53,30 @@ def _rows(path: str, reader: csv.DictReader[str]) -> Iterator[tuple[int, Mapping
 
 def _compact(path: str, reader: csv.DictReader[str]) -> Iterator[tuple[str, list[float]]]:
     """Yield (name, rates) of each row; empty fields at its end are those of a line that ends sooner than others."""
+    seen: dict[str, int] = {}
     for number, fields in _rows(path, reader):
         values = [(value or "").strip() for name, value in fields.items() if name != "name"]
         while values and not values[-1]:
             values.pop()
         if not values:
             raise TraceError(path, number, "has no rates")
+        if fields["name"] in seen:
+            raise TraceError(path, number, f"name = {fields['name']}: is that of line {seen[fields['name']]}, too; "
+                                           f"each needs its own")
+        seen[fields["name"]] = number
         yield fields["name"], [from_mbps(_rate(path, number, value)) for value in values]
 
 
-def _rate(path: str, line: int, text: str | None) -> float:
+def _rate(path: str, line: int, text: str | None, mbps: float = 1.0) -> float:
+    """Read a rate; mbps: what its unit is in Mbit/s."""
     try:
         value = float(text or "")
     except ValueError:
         raise TraceError(path, line, f"{text or 'an empty field'}: every rate must be a number") from None
     if not (math.isfinite(value) and value >= 0):
         raise TraceError(path, line, f"{text}: a rate must be finite and >= 0")
+    if value * mbps > FASTEST_MBPS:
+        raise TraceError(path, line, f"{text}: more than {FASTEST_MBPS:g} Mbps; is the column in another unit?")
     return value
 
 

@@ -1,5 +1,6 @@
 """Trace files of all formats: by hand, there and back, and what is refused."""
 
+import csv
 import os
 import pickle
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acesim.network.files import Recording
+from acesim.network.files import Recording, as_trace
 from acesim.network.formats import detect, form_of, read, read_all, write
 from acesim.scenario.errors import TraceError
 from acesim.scenario.units import from_mbps
@@ -138,7 +139,7 @@ def test_bad_pickles_are_refused(tmp_path, content):
     ("m", "1\n3\n2\n", "m:3", "2 after 3: times must not fall"),
     ("m", "1\n3.5\n", "m:2", "must be a whole number of milliseconds"),
     ("m", "1\n\u00b2\n", "m:2", "must be a whole number of milliseconds"),
-    ("m", "1\n" + "9" * 5000 + "\n", "m:2", "of at most 15 digits"),
+    ("m", "1\n" + "9" * 5000 + "\n", "m:2", "of at most 13 digits"),
     ("m", "0\n0\n", "m", "has no packets after millisecond 0"),
     ("p", "0 1\n1 2 3\n", "p:2", "has 3 fields: must have 2"),
     ("p", "0 1\n1 -2\n", "p:2", "must be finite and >= 0"),
@@ -146,12 +147,36 @@ def test_bad_pickles_are_refused(tmp_path, content):
     ("b.csv", "t_s,down_mbps\n0,200000\n1,300000\n", "b.csv", "median of 2.5e+05 Mbps"),
     ("s.csv", "t_s,down_mbps\n0,0.0001\n1,0.0002\n", "s.csv", "median of 0.00015 Mbps"),
     ("f.csv", "unit_id,dtime,bytes_sec\n1,2,x\n", "f.csv:2", "every rate must be a number"),
+    ("f.csv", "unit_id,dtime,bytes_sec\n1,2,1e13\n", "f.csv:2", "more than 1e+06 Mbps"),
+    ("f.csv", "name,v0_mbps,v1_mbps\na,1,1e308\n", "f.csv:2", "more than 1e+06 Mbps"),
+    ("f.csv", "name,v0_mbps,v1_mbps\na,1,2\n\na,3,4\n", "f.csv:4", "name = a: is that of line 2, too"),
+    ("t.csv", "t_s,down_mbps\n0,1\n1e300,2\n", "t.csv:3", "are the times in ms or ns?"),
 ])
 def test_what_is_refused(tmp_path, name, text, place, rule):
     with pytest.raises(TraceError) as caught:
         read(put(tmp_path, name, text))
     assert str(caught.value).startswith(f"{tmp_path / place}: ")
     assert rule in str(caught.value)
+
+
+def test_one_slow_client_does_not_spoil_a_table(tmp_path):
+    table = {number: {"communication": rate} for number, rate in enumerate((0.5, 4000.0, 9000.0))}
+    (tmp_path / "capacity").write_bytes(pickle.dumps(table))
+    assert [each.first.tolist() for each in read_all(tmp_path / "capacity")] == [[62.5], [5e5], [1.125e6]]
+
+
+@pytest.mark.parametrize(("name", "text", "rates"), [
+    ("up.csv", "t_s,up_mbps\n0,8\n1,16\n2,8\n", [1e6, 2e6, 1e6]), ("alone.up", "1\n", [1.5e6])])
+def test_an_uplink_alone(tmp_path, name, text, rates):
+    found = read(put(tmp_path, name, text))
+    assert found.down is None
+    assert found.first.tolist() == found.up.tolist() == rates
+    with pytest.raises(TraceError, match=r"has no column down_mbps: add one, or give the access a rate: downlink"):
+        as_trace(found, "down", 1.0)
+    for again in ("again.csv", "again.up", "again.log"):
+        write(found, tmp_path / again, form_of(again))
+        assert read(tmp_path / again).first.mean() == pytest.approx(np.mean(rates), rel=0.01)
+    assert read(tmp_path / "again.csv").down is None
 
 
 def test_implausible_units_say_what_to_write(tmp_path):
@@ -215,3 +240,8 @@ def test_measured_traces_are_read_and_their_index_agrees():
     found = read(SHARED / "mahimahi" / "TMobile-UMTS-driving.csv")
     assert passed(found) / found.edges_s[-1] == pytest.approx(from_mbps(2.02), rel=1e-3)
     assert passed(found, "up") / found.edges_s[-1] == pytest.approx(from_mbps(0.942), rel=1e-3)
+    with (SHARED / "INDEX.csv").open(encoding="utf-8") as index:
+        files = sorted({row["file"] for row in csv.DictReader(index)})
+    assert len(files) > 400
+    for file in files:  # every one, uplinks alone too
+        assert all(each.first.mean() > 0 for each in read_all(SHARED / file))
