@@ -13,7 +13,11 @@ import simpy
 from simpy.events import Event as SimpyEvent
 from simpy.events import EventPriority
 
+from acesim.scenario.errors import PolicyError
+
 NORMAL, LAST = 1, 2  # LAST: after everything else of the same instant
+LONGEST_S = 1e10
+"""Three centuries.  Beyond, a clock has no digits left for what fast links do, and the ledger would not balance."""
 
 
 class Entry(NamedTuple):
@@ -69,7 +73,10 @@ class Agenda:
         self._stopped = True
 
     def run(self) -> None:
-        """Play entries in order of time, priority and entry until none is left or `stop` is called."""
+        """Play entries in order of time, priority and entry until none is left or `stop` is called.
+
+        raises   PolicyError when the clock passes LONGEST_S
+        """
         while self.entries and not self._stopped:
             self._environment.step()
 
@@ -77,6 +84,9 @@ class Agenda:
         entry = self.entries.pop(cast(int, event.value), None)
         if entry is None:
             return
+        if entry.time_s > LONGEST_S:
+            raise PolicyError(f"the run reaches {entry.time_s:.2g} s of simulated time, more than {LONGEST_S:g} s: a "
+                              "link is too slow for what it is to carry, or a device for what it is to compute")
         # SimPy adds delays up; the entry's own time is exact, and never lies before what was played already.
         self.now_s = max(self.now_s, entry.time_s)
         self._play(entry.action, entry.arguments)

@@ -1,6 +1,7 @@
 import pytest
 
 from acesim.engine.agenda import LAST, Agenda
+from acesim.scenario.errors import PolicyError
 
 
 @pytest.fixture
@@ -64,3 +65,11 @@ def test_stop_leaves_the_rest_undone(agenda, log):
 def test_open_entries_are_plain_data(agenda):
     agenda.at(1.5, "compute", 3)
     assert list(agenda.entries.values()) == [(1.5, 1, "compute", (3,))]
+
+
+def test_no_run_takes_longer_than_its_clock_has_digits(agenda, log):
+    agenda.at(3.0, "ring")
+    agenda.at(2e10, "ring")
+    with pytest.raises(PolicyError, match=r"reaches 2e\+10 s of simulated time, more than 1e\+10 s: a link is"):
+        agenda.run()
+    assert log == [(3.0, "ring")]
