@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from acesim.records.manifest import code_version
 from acesim.records.orders import (
     Order,
     arrange,
     cell_folder,
+    codes,
     finished,
     orders_of,
     policy_page,
@@ -101,8 +101,8 @@ def audit(source: str | Path, results: str | Path = "results", seeds: Sequence[i
     findings = [examine(claim, found[trial.folder], trial.place, failed[trial.folder]) if trial else examine(claim, {})
                 for claim, trial in zip(file.claims.claims, trials, strict=True)]
     absent = [order for orders in wanted.values() for order in orders if finished(order) is None]
-    code = code_version(plugins)
-    stale = sum(each.record.manifest.get("code") != code for runs in found.values() for by_seed in runs.values()
+    known = set(codes([order for orders in wanted.values() for order in orders]).values())
+    stale = sum(each.record.manifest.get("code") not in known for runs in found.values() for by_seed in runs.values()
                 for each in by_seed.values())
     return Audit(file, tuple(findings), tuple(absent), tuple(_faults(absent)) if run else (), stale)
 

@@ -69,6 +69,7 @@ def run_one(order: Order) -> None:
 
 def _figures(setup: Setup, memory: fleet.Memory, outcome: Outcome, metrics: Sequence[MetricRow]) -> dict[str, Any]:
     info, size = setup.info, setup.info.nominal_size
+    pools = threadpool_info()
     up, down = (rates.tolist() for rates in (setup.topology.up_mean_bytes_per_s, setup.topology.down_mean_bytes_per_s))
     return {
         **final_figures(metrics, outcome.totals),
@@ -80,7 +81,8 @@ def _figures(setup: Setup, memory: fleet.Memory, outcome: Outcome, metrics: Sequ
         "worker_gb": max(memory.workers.values()) / 1e9, "server_gb": max(memory.region, memory.cloud) / 1e9,
         "parameters": info.size, "nominal_parameters": size,
         "corpus_fingerprint": setup.task.fingerprint, "yardsticks": setup.task.yardsticks(),
-        "blas_threads": max((int(pool["num_threads"]) for pool in threadpool_info()), default=None),
+        "blas_threads": max((int(pool["num_threads"]) for pool in pools), default=None),
+        "blas_kernels": ", ".join(sorted({pool["architecture"] for pool in pools if "architecture" in pool})) or None,
     }
 
 

@@ -8,11 +8,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -154,6 +154,7 @@ class Sweep:
     table    a row per cell and label: the values swept, the cell's folder, and the columns of `compare`
     faults   a line for every run that failed or is not finished
     records  the runs; () where the table was read back
+    scenario   that of the first cell, as its manifest has it
     """
 
     path: Path
@@ -161,13 +162,13 @@ class Sweep:
     table: pd.DataFrame
     faults: tuple[str, ...] = ()
     records: tuple[RunRecord, ...] = ()
+    scenario: Mapping[str, Any] | None = None
 
     def plot(self, out: str | Path, policies: Sequence[str] = ()) -> Path:
         """Draw the curves into a file (.svg, .png, .pdf); for one or two swept keys; of these policies alone."""
         from acesim.report import figures  # matplotlib takes half a second, which runs need not wait for
         labels = figures.chosen(self.table["label"].tolist(), policies)
-        scenario = self.records[0].manifest.get("scenario") if self.records else None
-        return figures.draw_sweep(self.table[self.table["label"].isin(labels)], self.keys, out, scenario)
+        return figures.draw_sweep(self.table[self.table["label"].isin(labels)], self.keys, out, self.scenario)
 
 
 def sweep(scenario: str | Path, over: Sequence[str] = (), policies: Sequence[str] | None = None,
@@ -184,6 +185,8 @@ def sweep(scenario: str | Path, over: Sequence[str] = (), policies: Sequence[str
     if not keys or len(set(keys)) < len(keys):
         raise _wrong(", ".join(over), "name at least one key, and each key once; or write a `sweep` section")
     grid = list(cells(scenario, bundles, overrides, out, plugins))
+    if len({cell.folder for cell in grid}) < len(grid):
+        raise _wrong(", ".join(over), "two of the values mean the same scenario; name each once")
     todo: list[Order] = []
     for cell in grid:
         chosen = choose_policies(cell.scenario, policies, plugins)
@@ -216,10 +219,11 @@ def _gathered(path: Path, bundles: Sequence[Bundle], grid: Sequence[Cell]) -> Sw
     whole.attrs = {}
     keys = _columns(bundles)
     over = {axis.key: list(axis.values) for bundle in bundles for axis in bundle}
-    write_json(path / SWEEP, {"keys": list(keys), "over": over})
+    scenario = records[0].manifest["scenario"]
+    write_json(path / SWEEP, {"keys": list(keys), "over": over, "scenario": scenario})
     whole.to_csv(path / f"{TABLE}.csv", index=False)
     whole.to_parquet(path / f"{TABLE}.parquet", index=False)
-    return Sweep(path, keys, whole, tuple(faults), tuple(records))
+    return Sweep(path, keys, whole, tuple(faults), tuple(records), scenario)
 
 
 def load_sweep(path: str | Path) -> Sweep:
@@ -228,4 +232,5 @@ def load_sweep(path: str | Path) -> Sweep:
     known = read_json(folder / SWEEP)
     if known is None or not (folder / f"{TABLE}.parquet").is_file():
         raise ResultMissing(f"{folder}: no sweep here; `acesim sweep SCENARIO --over key=low:high:log:count` makes one")
-    return Sweep(folder, tuple(known["keys"]), pd.read_parquet(folder / f"{TABLE}.parquet"))
+    return Sweep(folder, tuple(known["keys"]), pd.read_parquet(folder / f"{TABLE}.parquet"),
+                 scenario=known.get("scenario"))

@@ -16,11 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from acesim.records.read import RunRecord
-from acesim.report.layout import Page, number
+from acesim.report.layout import Block, Page, number
 from acesim.study import RunProgress
 
 WIDTH = 116
 """Columns of a table that is not shown in a terminal."""
+GAP = 3
+"""Between two columns."""
 
 
 class Voice:
@@ -47,15 +49,37 @@ def show_page(page: Page) -> None:
         console = Console(highlight=False, width=WIDTH)
     for block in page.blocks:
         console.print(Text(block.title, style="bold"))  # not as the table's: it would be broken at the table's width
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for place, head in enumerate(block.header):
-            justify: Literal["left", "right"] = "right" if place and not block.prose else "left"
-            table.add_column(Text(head), justify=justify, no_wrap=place == 0)
-        for row in block.rows:
-            table.add_row(*map(Text, row))
-        console.print(table)
+        for places in [range(len(block.header))] if block.prose else _fitting(block, console.width):
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+            for place in places:
+                justify: Literal["left", "right"] = "right" if place and not block.prose else "left"
+                least = None if block.prose else _least(block, place)
+                table.add_column(Text(block.header[place]), justify=justify, no_wrap=place == 0, min_width=least)
+            for row in block.rows:
+                table.add_row(*(Text(row[place]) for place in places))
+            whole = None if block.prose else max(console.width, sum(_least(block, place) + GAP for place in places))
+            console.print(table, width=whole, crop=False)
     for note in page.lines:
         console.print(Text(note))
+
+
+def _least(block: Block, place: int) -> int:
+    """Return how wide a column is at least: a heading may be broken between words, a figure never."""
+    return max(map(len, [*block.header[place].split(), *(row[place] for row in block.rows)]), default=1)
+
+
+def _fitting(block: Block, width: int) -> list[list[int]]:
+    """Cut a table that is too wide into several that are not, each with the first column."""
+    parts, first = [[0]], _least(block, 0) + GAP
+    taken = first
+    for place in range(1, len(block.header)):
+        wide = _least(block, place) + GAP
+        if taken + wide > width and len(parts[-1]) > 1:
+            parts.append([0])
+            taken = first
+        parts[-1].append(place)
+        taken += wide
+    return parts
 
 
 class Display:

@@ -54,7 +54,7 @@ def _running(command: Command) -> Command:
             click.option("--jobs", type=click.IntRange(1), help="Processes; one per processor unless given."),
             click.option("--out", default="results", show_default=True, type=click.Path(file_okay=False),
                          help="Folder of the results."),
-            click.option("--fresh", is_flag=True, help="Compute again what is there."),
+            click.option("--fresh", is_flag=True, help="Compute again what is asked for and there already."),
             plugin_option)):
         command = option(command)
     return voiced(command)

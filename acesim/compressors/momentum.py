@@ -132,6 +132,11 @@ class SparsificationAwareMomentum(Wrapper):
         np.divide(velocity, momentum, out=velocity, where=decoded == 0)
         return payload, decoded, VelocityState(velocity, inner)
 
+    def give_back(self, body: Any, size: int, state: VelocityState) -> VelocityState:
+        """Return the state after a payload was not used: as if its entries had not been sent."""
+        sent = np.float32(1 / self.momentum - 1) * self.inner.decode(body, size)
+        return state._replace(velocity=state.velocity + sent)
+
     def declared(self) -> tuple[Work, Work]:
         """Beside the inner work and a decode: a pass that reads gradient and velocity and writes it, and one that
         reads what was sent and writes it again (12 bytes each)."""
@@ -156,6 +161,7 @@ class Scaled(Wrapper):
 
     def __post_init__(self) -> None:
         self.take_over("linear", "chunks")
+        self.take_over_give_back()
 
     def init(self, size: int) -> Any:
         """Return the inner state."""
@@ -192,6 +198,7 @@ class Clipped(Wrapper):
         if not self.longest > 0:
             raise PolicyError(f"Clipped.longest = {self.longest!r}: must be above 0")
         self.take_over("linear", "chunks")
+        self.take_over_give_back()
 
     def init(self, size: int) -> Any:
         """Return the inner state."""

@@ -59,6 +59,12 @@ class Split(CompressorBase):
         return (self.sent(Two(first.body, second.body), vector.size, Two(first.measure, second.measure)),
                 Two(vectors, matrices))
 
+    def give_back(self, body: Two, size: int, state: Two) -> Two:
+        """Return the state after a payload was not used; a half that keeps no residual loses its part."""
+        flat = int(_flat(self.shapes).sum())
+        return Two(_given_back(self.vectors, body.vectors, flat, state.vectors),
+                   _given_back(self.matrices, body.matrices, size - flat, state.matrices))
+
     def decode(self, body: Two, size: int) -> Vector:
         """Return the entries of both in their places."""
         self._check(size)
@@ -98,6 +104,11 @@ class Split(CompressorBase):
         if size != _flat(self.shapes).size:
             raise PolicyError(f"Split: shapes of {_flat(self.shapes).size} entries for a vector of {size}: they must "
                               "be those of the model")
+
+
+def _given_back(half: CompressorBase, body: Any, size: int, state: Any) -> Any:
+    give_back = getattr(half, "give_back", None)
+    return state if give_back is None else give_back(body, size, state)
 
 
 @lru_cache(maxsize=64)

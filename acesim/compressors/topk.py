@@ -108,12 +108,12 @@ class TopK(CompressorBase):
 
 
 def kept(ratio: float, size: int) -> int:
-    """Return k = max(1, floor(ratio * size)).
+    """Return k = max(1, floor(ratio * size)), of the ratio as it is written: .29 of 100 are 29.
 
-    >>> kept(0.3, 10), kept(0.001, 10)
-    (3, 1)
+    >>> kept(0.3, 10), kept(0.001, 10), kept(0.29, 100)
+    (3, 1, 29)
     """
-    return max(1, math.floor(ratio * size))
+    return max(1, math.floor(round(ratio * size, 9)))
 
 
 def largest(magnitudes: Vector, count: int) -> NDArray[np.int64]:

@@ -18,6 +18,11 @@ class Wrapper(CompressorBase):
         for flag in flags:
             object.__setattr__(self, flag, getattr(self.inner, flag))
 
+    def take_over_give_back(self) -> None:
+        """Give back as the inner compressor does, where it does: for members whose state is the inner one's."""
+        if hasattr(self.inner, "give_back"):
+            object.__setattr__(self, "give_back", self.inner.give_back)
+
     def encode(self, vector: Vector, level: Any, rng: Generator | None, state: Any) -> tuple[Payload, Any]:
         """Return the payload, and the state after it."""
         payload, _, state = self.encode_decoded(vector, level, rng, state)

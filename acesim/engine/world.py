@@ -118,7 +118,7 @@ class World:
                     latency_s=np.asarray(self.topology.up_latency_s), compute_s=measured.compute_s.copy(),
                     round_time_s=measured.round_time_s.copy(), examples=self.examples, tier=self.tier,
                     region=np.asarray(self.topology.region_of),
-                    participation=measured.answered / np.maximum(measured.asked, 1),
+                    participation=np.where(measured.asked > 0, measured.answered / np.maximum(measured.asked, 1), 1.0),
                     staleness=np.maximum(self.cloud.round - measured.heard, 0), drift=measured.drift.copy(),
                     update=update, step=step, curvature=curvature,
                     sketch=None if measured.sketch is None else measured.sketch.copy())

@@ -85,6 +85,8 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 10.0, beta: flo
         _demand(turns == 1, f"personal = {personal!r}, turns = {turns}", "needs every cluster in every round")
         _demand(h_max == 1 or ahead == "last-step", f"personal = {personal!r}, h_max = {h_max}, ahead = {ahead!r}",
                 "workers cannot know the optimizer of their cluster's entries; take ahead = 'last-step'")
+    _demand(0 < offset <= 0.5, f"offset = {offset}", "must lie in (0, .5]")
+    _demand(down_c >= 1, f"down_c = {down_c}", "must be at least 1")
     _demand(region_c is None or region_c >= 1, f"region_c = {region_c}", "must be at least 1, or null for c")
     schedule = AceSchedule(
         Budgets(4 * info.nominal_size, c_min, c_max, beta, c, deadline_s), Attention(info.groups, alpha=alpha),
@@ -94,6 +96,7 @@ def ace_sync(info: ModelInfo, c_min: float = 2.0, c_max: float = 10.0, beta: flo
     if coding == "lattice":
         _demand(cache == 0 and knapsack and top_p == 0, "coding = 'lattice'",
                 "goes with cache = 0, top_p = 0 and knapsack = true: it has no levels to choose from")
+        _demand(operator == "nearest", f"coding = 'lattice', operator = {operator!r}", "goes with operator = 'nearest'")
         inner: Any = Lattice(sizes, info.nominal_size, info.nominal_block, offset=offset)
     else:
         _demand(coding in CODINGS, f"coding = {coding!r}", f"must be one of {', '.join(CODINGS)}")

@@ -89,6 +89,8 @@ def fedavg(info: ModelInfo, local_steps: int = 2, fraction: float = 1.0, inner_l
     keep_state            a worker keeps its AdamW moments from round to round
     source                McMahan et al. 2017, arXiv:1602.05629
     """
+    if not weight_decay >= 0:
+        raise PolicyError(f"weight_decay = {weight_decay}: must be >= 0")
     given = info.optimizer
     inner = AdamW(given.betas, given.eps, weight_decay, clip_norm=given.clip_norm)
     rate = given.learning_rate(info.total_steps, peak=inner_learning_rate)

@@ -104,14 +104,20 @@ def check(scenario: Scenario, plugins: Sequence[str | Path] = ()) -> Iterator[Pr
         for key in unknown:
             yield Problem(("policies", row, key), spec.parameters[key], unknown_rule(key, allowed, "parameter"))
         if not unknown:
-            yield from _refused(row, spec, info, plugins)
+            yield from _refused(row, spec, info, scenario.stop.epochs, plugins)
 
 
-def _refused(row: int, spec: PolicySpec, info: ModelInfo, plugins: Sequence[str | Path]) -> Iterator[Problem]:
+def _refused(row: int, spec: PolicySpec, info: ModelInfo, epochs: float | None,
+             plugins: Sequence[str | Path]) -> Iterator[Problem]:
     try:
         build(spec.name, info, spec.parameters, plugins).schedule.enrolled(np.array(info.tier))
     except PolicyError as error:
         yield Problem(("policies", row), None, str(error))
+    for key in ("local_steps", "h_min"):
+        steps = spec.parameters.get(key)
+        if isinstance(steps, int) and epochs is not None and steps > info.total_steps:
+            rule = f"more than the {info.total_steps} steps of the whole run (stop.epochs = {epochs:g})"
+            yield Problem(("policies", row, key), steps, rule)
 
 
 def describe(recipe: Callable[..., TreePolicy]) -> tuple[str, dict[str, Any]]:

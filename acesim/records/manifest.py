@@ -44,8 +44,8 @@ class Manifest:
     worker_gb, server_gb   memory the policy needs, the largest of each, nominal
     yardsticks       nats per symbol (and top-1) of counted models on the same held-out windows
     parameters, nominal_parameters   P and P_nominal
-    wall_s, peak_rss_bytes, platform, versions, blas_threads   of the host, and of this run in it (its process keeps
-                     what was imported); never part of a digest
+    wall_s, peak_rss_bytes, platform, versions, blas_threads, blas_kernels
+                     of the host, and of this run in it (its process keeps what was imported); never part of a digest
     """
 
     scenario: Mapping[str, Any]
@@ -94,6 +94,7 @@ class Manifest:
     wall_s: float | None = None
     peak_rss_bytes: int | None = None
     blas_threads: int | None = None
+    blas_kernels: str | None = None
     platform: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -181,7 +182,7 @@ def exact(value: float | int | str) -> str:
 def code_version(plugins: Iterable[str | Path] = ()) -> str:
     """Return the version of acesim and a hash of its source: results of other code are not ours.
 
-    plugins   files whose source counts too
+    plugins   files whose source counts too: its hash follows behind a slash
 
     >>> code_version() == code_version()
     True
@@ -191,9 +192,9 @@ def code_version(plugins: Iterable[str | Path] = ()) -> str:
     for path in sorted(package.rglob("*.py")):
         found.update(path.relative_to(package).as_posix().encode() + b"\0")
         found.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
-    for plugin in plugins:
-        found.update(Path(plugin).read_bytes() + b"\0")
-    return f"{acesim_version()}+{found.hexdigest()[:12]}"
+    code = f"{acesim_version()}+{found.hexdigest()[:12]}"
+    others = b"\0".join(Path(plugin).read_bytes() for plugin in plugins)
+    return f"{code}/{hashlib.sha256(others).hexdigest()[:12]}" if others else code
 
 
 def acesim_version() -> str:

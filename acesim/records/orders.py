@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from acesim.records.manifest import code_version, plain
-from acesim.records.store import CELLS, STUDY, clear, read_json, read_manifest, write_json
+from acesim.records.store import CELLS, STUDY, clear, listed, read_json, read_manifest, unreadable, write_json
 from acesim.scenario import PolicySpec, Scenario, content_hash, dump, file_hashes
 from acesim.scenario.errors import Problem, ScenarioError
+from acesim.scenario.plugins import plugin
 
 
 class Order(NamedTuple):
@@ -40,7 +41,7 @@ def identity(order: Order) -> dict[str, Any]:
     """Return the manifest's fields that are known before the run: what makes it this one."""
     return {"scenario": dump(order.scenario), "scenario_hash": world_hash(order.scenario),
             "files": file_hashes(order.scenario), "label": order.policy.label, "policy": policy_page(order.policy),
-            "seed": order.seed, "code": code_version(order.plugins)}
+            "seed": order.seed, "code": code_version(_used(order))}
 
 
 def policy_page(spec: PolicySpec) -> dict[str, Any]:
@@ -72,21 +73,34 @@ def cell_folder(study: Path, scenario: Scenario) -> Path:
 def arrange(orders: Sequence[Order], folder: Path, fresh: bool) -> list[Order]:
     """Return the orders that are not done yet, and list all of them in study.json.
 
-    fresh    forget what study.json lists first
+    fresh    compute again what is ordered; runs of another scenario that study.json lists are forgotten first
     raises   ScenarioError when the folder holds another scenario, or a run of another policy under the same label
     """
     if fresh:
-        _forget(folder)
+        _forget(orders, folder)
     _refuse_other_scenario(orders[0].scenario, folder)
     pages = [read_manifest(order.folder) for order in orders]
     problems = [_taken(order) for order, page in zip(orders, pages, strict=True)
                 if page is not None and page.get("policy") != policy_page(order.policy)]
     if problems:
         raise ScenarioError(problems)
-    code = code_version(orders[0].plugins)
+    known = codes(orders)
     _list_runs(orders, folder)
     return [order for order, page in zip(orders, pages, strict=True)
-            if page is None or page["status"] != "done" or page.get("code") != code]
+            if page is None or page["status"] != "done" or page.get("code") != known[_used(order)]
+            or unreadable(order.folder)]
+
+
+def _used(order: Order) -> tuple[str, ...]:
+    """Return the plug-in files that an order's policy or task comes from: the others are nothing to it."""
+    task = getattr(order.scenario.task, "name", None)
+    return tuple(file for file in order.plugins
+                 if order.policy.name in plugin(file, "POLICIES") or task in plugin(file, "TASKS"))
+
+
+def codes(orders: Sequence[Order]) -> dict[tuple[str, ...], str]:
+    """Return the code of orders that use the same plug-in files, by these."""
+    return {used: code_version(used) for used in dict.fromkeys(map(_used, orders))}
 
 
 def _taken(order: Order) -> Problem:
@@ -117,12 +131,19 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
         return [line for key in dict.fromkeys([*old, *new])
                 if path or key not in ("seeds", "policies", "description", "sweep")
                 for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [line for place, pair in enumerate(zip(old, new, strict=True))
+                for line in _differences(*pair, f"{path}.{_name(pair[1], place)}")]
     return [] if old == new else [f"{path}: {old}, now {new}"]
+
+
+def _name(part: Any, place: int) -> Any:
+    return part.get("name", place) if isinstance(part, Mapping) else place
 
 
 def _list_runs(orders: Sequence[Order], folder: Path) -> None:
     known = read_json(folder / STUDY) or {}
-    runs = {run["folder"]: run for run in known.get("runs", [])}
+    runs = {run["folder"]: run for run in listed(known)}
     for order in orders:
         where = order.folder.relative_to(folder.absolute()).as_posix()
         runs[where] = {"folder": where, "label": order.policy.label, "seed": order.seed,
@@ -134,9 +155,15 @@ def _list_runs(orders: Sequence[Order], folder: Path) -> None:
                                 "runs": list(runs.values())})
 
 
-def _forget(folder: Path) -> None:
-    """Remove the runs that study.json lists, and the list; nothing that acesim did not write."""
-    for run in (read_json(folder / STUDY) or {}).get("runs", []):
+def _forget(orders: Sequence[Order], folder: Path) -> None:
+    """Remove the runs that are ordered anew; where study.json is of another scenario all that it lists, and the list.
+    Nothing that acesim did not write."""
+    known = read_json(folder / STUDY) or {}
+    if known.get("scenario_hash") == world_hash(orders[0].scenario):
+        for order in orders:
+            clear(order.folder)
+        return
+    for run in listed(known):
         place = folder / run["folder"]
         if place.resolve().is_relative_to(folder.resolve()):
             clear(place)

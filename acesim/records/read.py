@@ -22,8 +22,10 @@ from acesim.records.store import (
     MODEL,
     PROGRESS,
     STUDY,
+    listed,
     read_json,
     read_manifest,
+    unreadable,
 )
 from acesim.scenario.errors import ResultMissing
 
@@ -141,7 +143,7 @@ def _label_order(place: Path) -> dict[Path, int]:
     """Number the label folders below `place` as the studies' own lists have them."""
     order: dict[Path, int] = {}
     for path in sorted(place.rglob(STUDY)):
-        for run in (read_json(path) or {}).get("runs", []):
+        for run in listed(read_json(path) or {}):
             order.setdefault((path.parent / run["folder"]).parent, len(order))
     return order
 
@@ -149,13 +151,13 @@ def _label_order(place: Path) -> dict[Path, int]:
 def _sort_in(folder: Path, found: Found) -> None:
     manifest = read_manifest(folder)
     if manifest is None:
-        why = "its manifest.json cannot be read" if (folder / MANIFEST).exists() else "it was not finished"
-        found.faults.append(f"{folder}: passed over: {why}; run the scenario again to complete it")
+        cause = "its manifest.json cannot be read" if (folder / MANIFEST).exists() else "it was not finished"
+        found.faults.append(f"{folder}: passed over: {cause}; run the scenario again to complete it")
     elif manifest["status"] != "done":
         error = f": {manifest['error']}" if manifest.get("error") else ""
         found.faults.append(f"{folder}: passed over: {manifest['status']}{error}")
-    elif not (folder / METRICS).is_file():
-        found.faults.append(f"{folder}: passed over: {METRICS} is missing; run it again with --fresh")
+    elif why := unreadable(folder):
+        found.faults.append(f"{folder}: passed over: {why}; run the scenario again to complete it")
     else:
         found.records.append(RunRecord(folder, manifest))
 

@@ -30,6 +30,8 @@ PROGRESS, FAILURE, STUDY = "progress.json", "failure.txt", "study.json"
 CELLS = "cells"
 """The folder of a sweep's cells in a study's folder: each is a study of its own, not part of the one above."""
 
+_KINDS: Mapping[str, Any] = {"label": str, "policy": dict, "seed": int, "status": str, "scenario": dict}
+"""What a manifest holds at least."""
 _COLUMN_TYPES = {int: pa.int64(), float: pa.float64(), str: pa.dictionary(pa.int32(), pa.string())}
 
 
@@ -87,7 +89,26 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Return a run's manifest, or None where there is none or it is not whole."""
     page = read_json(folder / MANIFEST)
-    return page if page is not None and {"label", "policy", "seed", "status"} <= page.keys() else None
+    whole = page is not None and all(isinstance(page.get(name), kind) for name, kind in _KINDS.items())
+    return page if whole else None
+
+
+def listed(study: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the runs that a study's page lists, without what is none."""
+    runs = study.get("runs")
+    return [run for run in runs if isinstance(run, dict) and isinstance(run.get("folder"), str)] \
+        if isinstance(runs, list) else []
+
+
+def unreadable(folder: Path) -> str | None:
+    """Say why a finished run's metrics cannot be read; None where they can."""
+    if not (folder / METRICS).is_file():
+        return f"{METRICS} is missing"
+    try:
+        pq.read_table(folder / METRICS)
+    except (OSError, pa.ArrowException) as error:
+        return f"{METRICS} cannot be read: {str(error).splitlines()[0]}"
+    return None
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -160,6 +181,7 @@ def clear(folder: Path) -> None:
     """Remove what a run wrote into `folder`, the manifest first, and nothing else."""
     for name in (MANIFEST, METRICS, MODEL, PROGRESS, FAILURE):
         (folder / name).unlink(missing_ok=True)
+        (folder / f"{name}.part").unlink(missing_ok=True)
     if (folder / EVENTS).is_dir():
         shutil.rmtree(folder / EVENTS)
 

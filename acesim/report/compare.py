@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 from typing import Any
 
 import pandas as pd
@@ -186,6 +186,8 @@ def _row(label: str, seeds: Mapping[int, Run], against: Mapping[int, Run], sever
     first = next(iter(seeds.values())).record.manifest
     policy = str(first["policy"].get("name", label))
     row: dict[str, object] = {"label": label, "policy": policy, "seeds": len(seeds)}
+    if any(isnan(figures["share_of_ideal"]) for figures in each):  # of other seeds than the baseline's
+        each = [figures | {"share_of_ideal": nan} for figures in each]
     for name in FIGURES:
         row |= _spread(name, [figures[name] for figures in each], several)
     for share in SHARES:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ MARKERS = "osD^vPX*"
 SUFFIXES = (".svg", ".png", ".pdf")
 CAPTION_PER_INCH = 29
 """Letters of a caption."""
+LETTER_PART = 0.045
+"""Of a panel's width that a letter beside a bar takes, where long labels leave the panels a third of the figure."""
 
 STYLE: dict[Any, Any] = {
     "font.size": 9, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False,
@@ -50,6 +52,9 @@ def draw(kind: str, records: Sequence[RunRecord], out: str | Path, baseline: str
     if kind not in KINDS:
         raise AcesimError(f"kind = {kind}: unknown figure (knows: {', '.join(KINDS)}, bandwidth)")
     path = checked(out)
+    if records and not any(isfinite(record.manifest.get("loss_nats") or nan) for record in records):
+        raise AcesimError(f"kind = {kind}: in none of these runs anything was learned; `acesim compare` tells their "
+                          "bytes and times, --kind bandwidth draws a sweep's")
     with rc_context(STYLE):
         figure = KINDS[kind](records, baseline)
         caption(figure, card(records[0].manifest.get("scenario") or {}) if records else ())
@@ -145,6 +150,11 @@ def _look(place: int) -> dict[str, Any]:
     return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)]}
 
 
+def _marker(place: int) -> str:
+    """Return another marker for every colour's next turn."""
+    return MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
+
+
 # --- table1 ----------------------------------------------------------------------------------------------------------
 
 BARS = (("top1_percent", "Top-1 of the proxy (%)", "paper_top1_percent", 1.0),
@@ -184,8 +194,10 @@ def _bars(panel: Axes, table: pd.DataFrame, name: str, scale: float, theirs: np.
         panel.errorbar(shown, rows, xerr=half, fmt="none", ecolor="#111111", elinewidth=1, capsize=2)
     widest = max(np.nanmax(theirs, initial=0.0), (shown + half).max(initial=0.0)) or 1.0
     for row in rows:
-        inside = shown[row] - half[row] > 0.16 * 1.2 * widest  # in its own bar nobody takes it for the paper's
-        panel.annotate(number(means[row]), (0 if inside else shown[row] + half[row], row), xytext=(4, 0),
+        text = number(means[row])
+        needs = 1.2 * widest * (LETTER_PART * len(text) + LETTER_PART)
+        inside = shown[row] - half[row] > needs  # in its own bar nobody takes it for the paper's
+        panel.annotate(text, (0 if inside else shown[row] + half[row], row), xytext=(4, 0),
                        textcoords="offset points", va="center", fontsize=7.5, color="white" if inside else "black")
     panel.set_xlim(0, 1.2 * widest)
     panel.grid(axis="y", visible=False)
@@ -238,7 +250,7 @@ def convergence(records: Sequence[RunRecord], baseline: str | None = None) -> Fi
 def _loss_limits(losses: Sequence[np.ndarray]) -> tuple[float, float]:
     """Leave the untrained model out of the picture where there is more to see."""
     trained = np.concatenate([loss[1:] if len(loss) > 3 else loss for loss in losses])
-    low, high = float(trained.min()), float(trained.max())
+    low, high = float(np.nanmin(trained)), float(np.nanmax(trained))
     margin = 0.06 * (high - low) or 0.1
     return low - margin, high + margin
 
@@ -286,7 +298,7 @@ def _dot(panel: Axes, row: Mapping[Any, Any], name: str, scale: float, place: in
         width = (row.get(f"{figure}_high", np.nan) - row.get(f"{figure}_low", np.nan)) / 2 * unit
         return width if isfinite(width) else 0.0
     panel.errorbar(row[name] * scale, row["top1_percent"], xerr=half(name, scale), yerr=half("top1_percent", 1.0),
-                   fmt=MARKERS[place % len(MARKERS)], ms=6, color=_look(place)["color"], elinewidth=1, capsize=2)
+                   fmt=_marker(place), ms=6, color=_look(place)["color"], elinewidth=1, capsize=2)
 
 
 def _steps(panel: Axes, x: np.ndarray, y: np.ndarray) -> None:
@@ -346,7 +358,7 @@ def _sweep_lines(panel: Axes, table: pd.DataFrame, key: str, name: str, scale: f
         # values of several keys, and units of ranges, go below each other
         x = [each.replace(" / ", "/\n").replace(" ", "\n") if isinstance(each, str) else each for each in line[key]]
         y = line[name].to_numpy(float) * scale
-        panel.plot(x, y, marker=MARKERS[place % len(MARKERS)], ms=3.5, lw=1.2, label=label, **_look(place))
+        panel.plot(x, y, marker=_marker(place), ms=3.5, lw=1.2, label=label, **_look(place))
         if f"{name}_low" in line and len(labels) <= FEW:  # the bands of a crowd would hide its lines
             low, high = (line[f"{name}_{end}"].to_numpy(float) * scale for end in ("low", "high"))
             panel.fill_between(x, low, high, color=_look(place)["color"], alpha=0.15, lw=0)

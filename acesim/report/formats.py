@@ -90,8 +90,9 @@ _HTML = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 
 
 def to_html(page: Page) -> str:
-    """Return the page as HTML tables and their style, without a document around them."""
-    return _HTML.render(page=page).rstrip()
+    """Return the page as HTML tables and their style, without a document around them; ASCII, so that no server's or
+    page's encoding spoils it."""
+    return _HTML.render(page=page).rstrip().encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 def _carrying(table: pd.DataFrame, page: Page) -> pd.DataFrame:

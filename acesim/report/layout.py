@@ -288,12 +288,21 @@ def notes(table: pd.DataFrame, records: Sequence[RunRecord]) -> list[str]:
     """Say what the figures are of, and what to measure them against."""
     first = records[0].manifest
     lines = [scales(first), _rho(table), _yardsticks(table, first), *_test_notes(table),
-             _no_better(table), *remarks(table)]
+             _no_better(table), *remarks(table), _other_code(records)]
     if table.attrs.get("baseline") is None:
         lines.append(f"no run of {BASELINE}: nothing is compared with a baseline (choose one with --baseline)")
     if "paper_gb" in table:
         lines.append(f"paper: {SOURCE}; * GB up for the samples of one full-sync round, the unit of that table")
     return [line for line in lines if line]
+
+
+def _other_code(records: Sequence[RunRecord]) -> str:
+    """Say where runs of different code stand side by side; a plug-in's own file, after the slash, may differ."""
+    labels: dict[str, dict[str, None]] = {}
+    for record in records:
+        labels.setdefault(str(record.manifest.get("code")).partition("/")[0], {})[record.label] = None
+    told = "; ".join(f"{', '.join(each)} by {code}" for code, each in labels.items())
+    return f"runs of different code: {told}; run the scenario again to have all of one" if len(labels) > 1 else ""
 
 
 def scales(page: Mapping[str, Any]) -> str:

@@ -19,8 +19,10 @@ from pydantic import (
 
 from acesim.scenario.units import Dimension, Range, checked, dimension_of, no_unit, parse, spell, without_unit
 
+MOST = 10**9
+"""More of anything is a slip of the finger, and some of it would be counted one by one."""
 Whole = Annotated[int, Strict()]
-Positive = Annotated[int, Strict(), Field(ge=1)]
+Positive = Annotated[int, Strict(), Field(ge=1, le=MOST)]
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, StringConstraints(strict=True, min_length=1)]
 
@@ -107,6 +109,8 @@ def parameter(value: Any) -> Any:
     """Let through what a recipe may be given: a number, text, true or false, null, or a list of these."""
     if isinstance(value, list | tuple):
         return [parameter(part) for part in value]
+    if isinstance(value, int) and abs(value) > MOST:
+        raise ValueError(f"a whole number must be at most {MOST:.0e}, either way")
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float) and abs(value) < float("inf"):

@@ -54,7 +54,7 @@ __all__ = ["Access", "Availability", "Cell", "Compute", "Corpus", "DeviceSpec", 
 class Stop(Fact):
     """When a run ends: at the first of these.  An epoch is steps_per_epoch local steps of each worker."""
 
-    epochs: AboveZero | None = None
+    epochs: Annotated[AboveZero, Field(le=1e6)] | None = None
     simulated_time_s: Annotated[float, Field(gt=0)] | None = None
     total_bytes: Annotated[float, Field(gt=0)] | None = None
     target_accuracy_percent: Annotated[float, Field(gt=0, le=100)] | None = None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from acesim.scenario.errors import PolicyError
 from acesim.schedules.attention import Attention, AttentionState, contribution, means, rank_correlation, statistics
-from acesim.schedules.budgets import Budgets, edge_median
+from acesim.schedules.budgets import Budgets, edge_median, quantiles
 from acesim.schedules.clusters import Clusters, ClusterState
 from acesim.schedules.intervals import Intervals, IntervalState, resting
 from acesim.schedules.pace import Pace
@@ -182,7 +182,7 @@ class AceSchedule:
         if self.clusters is not None:
             bandwidth = self.clusters.shared(bandwidth, labels)
         if self.careful is not None and state.history:
-            expected = np.minimum(bandwidth, np.quantile(np.stack(state.history), self.careful, axis=0))
+            expected = np.fmin(bandwidth, quantiles(np.stack(state.history), self.careful))
         return (self.budgets.nbytes(bandwidth, reference, whole, expected),
                 regions.nbytes(view.region_bandwidth_bytes_per_s, reference, whole))
 

@@ -70,6 +70,16 @@ class Budgets:
         return [float(each) * (1.01 if each >= self.dense_bytes else 1.0) for each in budget]
 
 
+def quantiles(history: Floats, share: float) -> Floats:
+    """Return a quantile [W] of what is known of each worker in a history [rounds, W]; NaN where nothing is.
+
+    >>> quantiles(np.array([[np.nan, np.nan], [2.0, np.nan], [4.0, np.nan]]), 0.5)
+    array([ 3., nan])
+    """
+    columns = [column[np.isfinite(column)] for column in history.T]
+    return np.array([np.quantile(column, share) if column.size else np.nan for column in columns])
+
+
 def edge_median(bandwidth: Floats, tier: NDArray[np.str_]) -> float:
     """Return B_ref: the median of the edge workers' bandwidths (of all where there is no edge); NaN at first."""
     chosen = bandwidth[tier == "edge"] if (tier == "edge").any() else bandwidth

@@ -142,7 +142,7 @@ def test_results_of_another_scenario_do_not_count(call, fake):
 
 def test_runs_of_other_code_count_and_are_told(call, fake, monkeypatch):
     run("own.yaml", ["full-sync", "top-k"], [0, 1], jobs=1, runner=fake)
-    monkeypatch.setattr("acesim.audits.code_version", lambda plugins=(): "another")
+    monkeypatch.setattr("acesim.records.orders.code_version", lambda plugins=(): "another")
     text = " ".join(call("mine.yaml").stdout.split())
     assert "4 of the runs were made by other code than this" in text
 

@@ -63,7 +63,41 @@ def test_fresh_computes_again(fake, out):
     run("quickstart", ["full-sync", "top-k"], jobs=1, out=out, runner=fake)
     found = run("quickstart", ["top-k"], jobs=1, out=out, runner=fake, fresh=True)
     assert fake.asked[2:] == [("top-k", 0)]
-    assert [record.label for record in found.records] == ["top-k"]
+    assert [record.label for record in found.records] == ["full-sync", "top-k"]  # of the others nothing is lost
+
+
+def test_a_run_that_can_no_longer_be_read_is_said_and_computed_again(fake, out):
+    found = run("quickstart", ["full-sync", "top-k"], jobs=1, out=out, runner=fake)
+    metrics = found.path / "top-k" / "seed-0" / "metrics.parquet"
+    for spoil in (lambda: metrics.write_bytes(metrics.read_bytes()[:200]), lambda: metrics.write_bytes(b""),
+                  metrics.unlink):
+        spoil()
+        read = find(found.path)
+        assert [record.label for record in read.records] == ["full-sync"]
+        assert "metrics.parquet" in read.faults[0]
+        assert "run the scenario again to complete it" in read.faults[0]
+        fake.asked.clear()
+        assert len(run("quickstart", ["full-sync", "top-k"], jobs=1, out=out, runner=fake).records) == 2
+        assert fake.asked == [("top-k", 0)]
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", "one"), ("scenario", None), ("label", 3), ("policy", [])])
+def test_a_manifest_that_was_tampered_with_is_passed_over(key, value, fake, out):
+    found = run("quickstart", ["full-sync", "top-k"], jobs=1, out=out, runner=fake)
+    page = found.path / "top-k" / "seed-0" / "manifest.json"
+    page.write_text(json.dumps(json.loads(page.read_text()) | {key: value}))
+    (found.path / "study.json").write_text('{"runs": [3, {"folder": 4}]}')
+    assert [record.label for record in find(found.path).records] == ["full-sync"]
+
+
+def test_a_plugin_is_nothing_to_runs_that_do_not_use_it(fake, out, tmp_path):
+    source = "from acesim.policies.recipes import full_sync\ndef half(info):\n    return full_sync(info)\n"
+    (tmp_path / "own.py").write_text(source + 'POLICIES = {"half": half}\n')
+    run("quickstart", ["full-sync"], jobs=1, out=out, runner=fake)
+    found = run("quickstart", ["full-sync", "half"], jobs=1, out=out, plugins=[tmp_path / "own.py"], runner=fake)
+    assert fake.asked == [("full-sync", 0), ("half", 0)]
+    codes = [record.manifest["code"] for record in found.records]
+    assert codes[1].startswith(codes[0] + "/")
 
 
 def test_other_code_computes_again(fake, out, monkeypatch):
@@ -77,6 +111,8 @@ def test_another_scenario_in_its_place_is_refused_by_name(fake, out):
     run("quickstart", ["top-k"], jobs=1, out=out, runner=fake)
     with pytest.raises(ScenarioError, match=r"stop.epochs: 10.0, now 3.0\); add --fresh"):
         run("quickstart", ["top-k"], overrides=["stop.epochs=3"], jobs=1, out=out, runner=fake)
+    with pytest.raises(ScenarioError, match=r"\(workers.xavier.count: \d+, now 3\); add --fresh"):
+        run("quickstart", ["top-k"], overrides=["workers.xavier.count=3"], jobs=1, out=out, runner=fake)
     found = run("quickstart", ["top-k"], overrides=["stop.epochs=3"], jobs=1, out=out, runner=fake, fresh=True)
     assert found.records[0].manifest["scenario"]["stop"]["epochs"] == 3
 
@@ -173,7 +209,7 @@ def test_fresh_removes_nothing_outside_the_study(fake, out, tmp_path):
     listed = json.loads((out / "quickstart" / "study.json").read_text())
     listed["runs"].append({"folder": "../../victim", "label": "x", "seed": 0})
     (out / "quickstart" / "study.json").write_text(json.dumps(listed))
-    run("quickstart", ["top-k"], jobs=1, out=out, runner=fake, fresh=True)
+    run("quickstart", ["top-k"], overrides=["stop.epochs=3"], jobs=1, out=out, runner=fake, fresh=True)
     assert (victim / "manifest.json").exists()
 
 

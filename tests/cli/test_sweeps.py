@@ -90,6 +90,13 @@ def test_keys_once_and_sweeps_that_are_not_there(fake, tmp_path):
         load_sweep(tmp_path)
 
 
+def test_a_point_that_is_spelt_twice_is_refused(fake, tmp_path):
+    for over in ("policies.top-k.ratio=0.1,0.10", "network.region_uplink=1000 Mbps,1 Gbps"):
+        with pytest.raises(ScenarioError, match="two of the values mean the same scenario"):
+            sweep("quickstart", [over], ["top-k"], out=tmp_path, runner=fake)
+    assert fake.asked == []
+
+
 # ---- a scenario that is a grid
 
 GRID = """

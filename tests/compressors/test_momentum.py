@@ -218,3 +218,28 @@ def test_a_model_of_one_kind_of_tensors_needs_no_split(shapes):
 def test_a_split_knows_its_size():
     with pytest.raises(PolicyError, match="shapes of 6 entries for a vector of 5"):
         Split(((2,), (2, 2)), Dense(), Dense()).init(5)
+
+
+def test_what_was_not_used_goes_through_wrappers_to_the_accumulator():
+    """The rate and the clipping came before: what comes back is what would have been sent."""
+    x = np.array([3.0, 4.0], np.float32)
+    for wrapper in (Scaled(ErrorFeedback(LayerTopK(0.5))), Clipped(ErrorFeedback(LayerTopK(0.5)), 2.5)):
+        payload, state = wrapper.encode(x, None, None, wrapper.init(2))
+        due = wrapper.inner.encode(np.zeros(2, np.float32), None, None, wrapper.give_back(payload.body, 2, state))
+        assert due[0].body.values.tolist() == payload.body.values.tolist()
+    assert not hasattr(Scaled(Dense()), "give_back")  # nothing is kept, and the engine asks
+
+
+def test_samomentum_takes_back_what_was_not_used():
+    compressor = SparsificationAwareMomentum(LayerTopK(0.5), 0.5)
+    payload, state = compressor.encode(np.array([4.0, 1.0], np.float32), None, None, compressor.init(2))
+    assert state.velocity.tolist() == [4.0, 2.0]
+    assert compressor.give_back(payload.body, 2, state).velocity.tolist() == [8.0, 2.0]  # as if unsent: u / m
+
+
+def test_the_halves_of_a_split_take_back_their_own():
+    compressor = Split(((2,), (1, 2)), Dense(), ErrorFeedback(LayerTopK(0.5)))
+    payload, state = compressor.encode(np.array([5.0, 6.0, 4.0, 1.0], np.float32), None, None, compressor.init(4))
+    back = compressor.give_back(payload.body, 4, state)
+    assert back.vectors == state.vectors
+    assert back.matrices.residual.tolist() == [4.0, 1.0]

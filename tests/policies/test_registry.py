@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 from tests_support import small_scenario, small_setup
 
+from acesim import study
 from acesim.policies import RECIPES, build, check, describe, knobs, recipes, registry
-from acesim.scenario.errors import PolicyError
+from acesim.scenario.errors import PolicyError, ScenarioError
 
 PLUGIN = """
 from acesim.policies.recipes import full_sync
@@ -167,3 +168,14 @@ def test_a_value_of_the_wrong_kind_is_named_as_it_was_written(name, parameters, 
 def test_annotations_that_are_no_plain_kinds_are_not_looked_at(plugin):
     plugin.write_text(PLUGIN.replace("strength=2", "strength: list[int] = ()"), encoding="utf-8")
     assert build("mine", small_setup().info, {"strength": "any"}, [plugin])
+
+
+@pytest.mark.parametrize(("policy", "rule"), [
+    ("{name: fedavg, local_steps: 1000}", r"policies\[0\].local_steps = 1000: more than the 240 steps of the whole run"),
+    ("{name: ace-sync, h_min: 1000, h_max: 1000}", "more than the 240 steps of the whole run"),
+    ("{name: fedavg, weight_decay: -1.0}", "weight_decay = -1.0: must be >= 0"),
+    ("{name: ace-sync, c: 1" + 30 * "0" + "}", "a whole number must be at most 1e.09, either way")])
+def test_what_no_run_could_do_is_refused(policy, rule, tmp_path):
+    (tmp_path / "s.yaml").write_text(f"name: s\npolicies: [{policy}]\nstop: {{epochs: 10}}\n")
+    with pytest.raises(ScenarioError, match=rule):
+        study.read_scenario(tmp_path / "s.yaml")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from math import isnan
 
@@ -13,7 +14,7 @@ import pytest
 from acesim.records.read import load
 from acesim.report.compare import FIGURES, MARGIN, SHARES, TESTS, compare, view, views
 from acesim.report.formats import FORMATS, render
-from acesim.report.layout import NOTHING, comparison_page, number, view_page
+from acesim.report.layout import NOTHING, comparison_page, notes, number, view_page
 from acesim.report.paper import TABLE_1, paper_row
 from acesim.report.statistics import holm, no_difference_p, no_worse_p
 from acesim.scenario.errors import AcesimError, ResultMissing
@@ -70,6 +71,24 @@ def test_share_of_ideal_and_rho(table):
     # 20 epochs x 24 rounds x 900 s ideal; the policy needs 1800 (1 + .02 seed) s a round
     assert table.loc["full-sync", "share_of_ideal"] == pytest.approx((1 + 1 / 1.02 + 1 / 1.04) / 6)
     assert table.loc["full-sync", "rho_xavier"] == pytest.approx(1.9)
+
+
+def test_no_share_of_ideal_is_told_of_some_seeds_alone(records):
+    """Where a seed did other steps than the baseline's, as in runs up to a target, the mean would be of other seeds."""
+    changed = [replace(each, manifest=each.manifest | {"local_steps": 7}) if (each.label, each.seed) == ("top-k", 1)
+               else each for each in records]
+    shares = [compare(each).set_index("label").loc["top-k", "share_of_ideal"] for each in (records, changed)]
+    assert shares[0] > 0
+    assert isnan(shares[1])
+
+
+def test_runs_of_different_code_are_said_to_be(records):
+    def told(code):
+        changed = [replace(each, manifest=each.manifest | {"code": code}) if each.label == "top-k"
+                   else replace(each, manifest=each.manifest | {"code": "1+abc"}) for each in records]
+        return [note for note in notes(compare(changed), changed) if "different code" in note]
+    assert told("1+abc") == told("1+abc/its-plugin") == []
+    assert "top-k by 2+def" in told("2+def")[0]
 
 
 def test_iterations_and_scaling(table):

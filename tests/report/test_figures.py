@@ -1,5 +1,6 @@
 """Figures: drawn, of the right kind, and the same twice."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pandas as pd
@@ -116,5 +117,14 @@ def test_what_cannot_be_drawn_is_said(records, swept, tmp_path):
         figures.draw("pie", records, tmp_path / "a.svg")
     with pytest.raises(AcesimError, match=r"unknown kind of picture .gif"):
         figures.draw("pareto", records, tmp_path / "a.gif")
+    mute = [replace(record, manifest=record.manifest | {"loss_nats": None}) for record in records]
+    for kind in figures.KINDS:
+        with pytest.raises(AcesimError, match="in none of these runs anything was learned"):
+            figures.draw(kind, mute, tmp_path / "a.svg")
     with pytest.raises(AcesimError, match="3 swept keys"):
         figures.draw_sweep(swept, ["a", "b", "c"], tmp_path / "a.svg")
+
+
+def test_no_two_of_many_policies_look_alike():
+    looks = {(figures._marker(place), figures._look(place)["color"]) for place in range(64)}
+    assert len(looks) == 64

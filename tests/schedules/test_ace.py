@@ -151,6 +151,16 @@ def test_a_careful_deadline_is_reckoned_with_a_low_quantile():
     assert budgets == [300.0, 100.0, 100.0]
 
 
+def test_a_careful_deadline_holds_from_the_first_measurement_on():
+    """Rounds in which nothing was known yet are no reason to send without end."""
+    ace, budgets = schedule(factor=1.0, warm_up=0, deadline_s=1.0, careful=0.5), []
+    state = ace.init(view(2), np.random.default_rng(0))
+    for number, rate in enumerate((np.nan, 100.0, 300.0)):
+        plan, state = ace.plan(view(2, round=number, bandwidth_bytes_per_s=np.full(2, rate)), state)
+        budgets.append(plan.levels[1].nbytes)
+    assert budgets[1:] == [100.0, 200.0]
+
+
 def test_a_cluster_has_the_budget_of_its_slowest_quartile():
     ace = schedule(c_min=2, c_max=16, warm_up=0, clusters=Clusters(1))
     rates = np.array([1e9, 1e6, 2e6, 3e6, 4e6, 5e6])

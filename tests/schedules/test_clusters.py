@@ -63,6 +63,17 @@ def test_clusters_keep_the_numbers_of_those_they_are_most_like(pairs):
     np.testing.assert_array_equal(renumbered(labels, labels), labels)
 
 
+def test_half_of_the_workers_must_be_known_and_the_others_lie_in_the_middle():
+    rates = np.array([1e3, 1e6, np.nan, np.nan])
+    clusters = Clusters(2)
+    state = clusters.advance(view(4, cloud=0, bandwidth_bytes_per_s=np.where(rates > 1e5, np.nan, rates)),
+                             clusters.init(rng()))
+    assert state.labels is None
+    state = clusters.advance(view(4, cloud=0, round=1, bandwidth_bytes_per_s=rates), state)
+    assert state.labels is not None
+    assert state.labels[0] != state.labels[1]
+
+
 def test_without_cloud_workers_labels_begin_at_zero():
     clusters = Clusters(2)
     seen = view(3, cloud=0, bandwidth_bytes_per_s=np.array([1e3, 1e6, 1e3]))
@@ -92,7 +103,8 @@ def test_the_stream_decides():
 
 
 @pytest.mark.parametrize(("changes", "rule"), [({"count": 0}, "clusters = 0"), ({"every": 0}, "recluster_every = 0"),
-                                               ({"sketch": -1}, "sketch = -1"), ({"quantile": 2}, "quantile = 2")])
+                                               ({"sketch": -1}, "sketch = -1"), ({"sketch": 10**9}, "at most 10000"),
+                                               ({"quantile": 2}, "quantile = 2")])
 def test_bad_values_are_named(changes, rule):
     with pytest.raises(PolicyError, match=rule):
         Clusters(**changes)
