@@ -70,7 +70,7 @@ def _least(block: Block, place: int) -> int:
 
 def _fitting(block: Block, width: int) -> list[list[int]]:
     """Cut a table that is too wide into several that are not, each with the first column."""
-    parts, first = [[0]], _least(block, 0) + GAP
+    parts, first = [[0]], _least(block, 0) + GAP + 1
     taken = first
     for place in range(1, len(block.header)):
         wide = _least(block, place) + GAP
