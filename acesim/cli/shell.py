@@ -6,6 +6,7 @@ Results go to standard output, progress and complaints to standard error.  Exit 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
@@ -38,7 +39,8 @@ class Acesim(click.Group):
         except BrokenPipeError:
             raise
         except (AcesimError, OSError) as error:
-            click.echo(str(error), err=True)
+            kept = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            click.echo(f"{error}{'; finished runs are kept: make room, and run it again' if kept else ''}", err=True)
             ctx.exit(BAD_INPUT)
         except KeyboardInterrupt as cause:
             word, code = ("terminated", TERMINATED) if isinstance(cause, Terminated) else ("interrupted", INTERRUPTED)

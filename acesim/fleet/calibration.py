@@ -100,7 +100,7 @@ def check(scenario: Scenario) -> Iterator[Problem]:
     try:
         measured = read(path)
     except TraceError as error:
-        yield Problem(("calibration",), path, str(error).removeprefix(f"{path}: "))
+        yield Problem(("calibration",), path, error.within)
         return
     groups = [group.name for group in scenario.workers]
     for name in measured:

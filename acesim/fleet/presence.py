@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from acesim.fleet.phases import Moment, Renewal, Switch, read_presence
-from acesim.scenario.errors import AcesimError, Problem
+from acesim.scenario.errors import AcesimError, Problem, TraceError
 from acesim.scenario.streams import stream
 from acesim.scenario.units import Range
 
@@ -92,4 +92,5 @@ def check(scenario: Scenario) -> Iterator[Problem]:
             try:
                 read_presence(facts.trace)
             except (AcesimError, UnicodeDecodeError) as error:
-                yield Problem((*path, "trace"), facts.trace, str(error).removeprefix(f"{facts.trace}: "))
+                rule = error.within if isinstance(error, TraceError) else str(error)
+                yield Problem((*path, "trace"), facts.trace, rule)

@@ -190,7 +190,7 @@ def _pace() -> dict[str, Cell]:
     }
 
 
-def _places(size: Scale) -> dict[str, Cell]:
+def _places(size: Scale, currency: str) -> dict[str, Cell]:
     return {
         "worker GB": _plain("worker_gb"),
         "server GB": _plain("server_gb"),
@@ -198,7 +198,7 @@ def _places(size: Scale) -> dict[str, Cell]:
         f"links {size.name}": _plain("link_gb", scale=size.factor),
         f"again {size.name}": _if_any("retransmitted_gb", scale=size.factor),
         f"egress {size.name}": _plain("egress_gb", scale=size.factor),
-        "egress cost": _plain("egress_cost"),
+        f"{currency} of egress": _plain("egress_cost"),
         "kg CO2": _plain("carbon_kg"),
         "drift": _plain("drift"),
     }
@@ -253,7 +253,7 @@ def comparison_page(table: pd.DataFrame, records: Sequence[RunRecord]) -> Page:
         blocks.append(_test_block(table))
     blocks += [_block("What it cost (all workers together, nominal bytes)", table, _cost(units)),
                _block("How it scales", table, _pace()), *([] if aimed else [reached]),
-               _block("Where it went", table, _places(units.size)), _reported_block(table)]
+               _block("Where it went", table, _places(units.size, _currency(records))), _reported_block(table)]
     if "paper_gb" in table:
         blocks.append(_block("Beside the paper's Table 1", table, _beside_paper()))
     return Page([block for block in blocks if len(block.header) > 1], notes(table, records), _card(records))

@@ -62,6 +62,11 @@ class TraceError(AcesimError):
         self.file, self.line, self.rule = file, line, rule
         super().__init__(f"{file}{f':{line}' if line else ''}: {rule}")
 
+    @property
+    def within(self) -> str:
+        """The message without the file, where that is named already."""
+        return f"line {self.line}: {self.rule}" if self.line else self.rule
+
 
 class PolicyError(AcesimError):
     """A policy, or a part of one, was given a value it cannot work with."""

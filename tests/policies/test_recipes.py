@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from tests_support import counted_text, language, play, small_setup
 
-from acesim.compressors import Clipped, Dense, ErrorFeedback, Grouped, TopK, Uniform
+from acesim.compressors import (
+    CachedFeedback,
+    Clipped,
+    Dense,
+    ErrorFeedback,
+    Grouped,
+    MomentumCorrection,
+    SparsificationAwareMomentum,
+    TopK,
+    Uniform,
+)
 from acesim.engine.world import World
 from acesim.learning.local import GradientStep, LocalSteps
 from acesim.policies import RECIPES
@@ -192,3 +202,22 @@ def test_every_recipe_that_trains_clips():
 def test_given_bytes_names_its_own_parameter(megabytes):
     with pytest.raises(PolicyError, match=r"megabytes_down = .*: must be >= 0 and <= 1e\+09"):
         small_setup("given-bytes", {"megabytes_down": megabytes}, task={"kind": "network-only"})
+
+
+KEEPING = (ErrorFeedback, MomentumCorrection, SparsificationAwareMomentum, CachedFeedback)
+
+
+def inside(uplink):
+    """Yield a compressor and all it is made of."""
+    yield uplink
+    for name in ("inner", "vectors", "matrices"):
+        if hasattr(uplink, name):
+            yield from inside(getattr(uplink, name))
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_an_uplink_that_keeps_what_it_did_not_send_takes_back_what_was_not_used(name):
+    """However it is wrapped: workers that leave in the middle of an upload would lose their updates."""
+    uplink = small_setup(name).policy.uplink
+    if any(isinstance(part, KEEPING) for part in inside(uplink)):
+        assert callable(getattr(uplink, "give_back", None))
