@@ -41,7 +41,7 @@ def identity(order: Order) -> dict[str, Any]:
     """Return the manifest's fields that are known before the run: what makes it this one."""
     return {"scenario": dump(order.scenario), "scenario_hash": world_hash(order.scenario),
             "files": file_hashes(order.scenario), "label": order.policy.label, "policy": policy_page(order.policy),
-            "seed": order.seed, "code": code_version(_used(order))}
+            "seed": order.seed, "code": _code(*_maker(order))}
 
 
 def policy_page(spec: PolicySpec) -> dict[str, Any]:
@@ -87,20 +87,23 @@ def arrange(orders: Sequence[Order], folder: Path, fresh: bool) -> list[Order]:
     known = codes(orders)
     _list_runs(orders, folder)
     return [order for order, page in zip(orders, pages, strict=True)
-            if page is None or page["status"] != "done" or page.get("code") != known[_used(order)]
+            if page is None or page["status"] != "done" or page.get("code") != known[_maker(order)]
             or unreadable(order.folder)]
 
 
-def _used(order: Order) -> tuple[str, ...]:
-    """Return the plug-in files that an order's policy or task comes from: the others are nothing to it."""
-    task = getattr(order.scenario.task, "name", None)
-    return tuple(file for file in order.plugins
-                 if order.policy.name in plugin(file, "POLICIES") or task in plugin(file, "TASKS"))
+def _maker(order: Order) -> tuple[str, str | None, tuple[str, ...]]:
+    """Return what names the code of an order beside acesim's: its policy, its task, and the plug-in files given."""
+    return order.policy.name, getattr(order.scenario.task, "name", None), order.plugins
 
 
-def codes(orders: Sequence[Order]) -> dict[tuple[str, ...], str]:
-    """Return the code of orders that use the same plug-in files, by these."""
-    return {used: code_version(used) for used in dict.fromkeys(map(_used, orders))}
+def _code(policy: str, task: str | None, plugins: Sequence[str]) -> str:
+    """Return the code version; of plug-in files those that policy or task come from: the others are nothing to it."""
+    return code_version(file for file in plugins if policy in plugin(file, "POLICIES") or task in plugin(file, "TASKS"))
+
+
+def codes(orders: Sequence[Order]) -> dict[tuple[str, str | None, tuple[str, ...]], str]:
+    """Return the code of orders by their makers; plug-ins may take long to be imported, so once for each."""
+    return {maker: _code(*maker) for maker in dict.fromkeys(map(_maker, orders))}
 
 
 def _taken(order: Order) -> Problem:
@@ -159,12 +162,10 @@ def _forget(orders: Sequence[Order], folder: Path) -> None:
     """Remove the runs that are ordered anew; where study.json is of another scenario all that it lists, and the list.
     Nothing that acesim did not write."""
     known = read_json(folder / STUDY) or {}
-    if known.get("scenario_hash") == world_hash(orders[0].scenario):
-        for order in orders:
-            clear(order.folder)
-        return
-    for run in listed(known):
-        place = folder / run["folder"]
+    places = [order.folder for order in orders]
+    if known.get("scenario_hash") != world_hash(orders[0].scenario):
+        places += [folder / run["folder"] for run in listed(known)]
+        (folder / STUDY).unlink(missing_ok=True)
+    for place in places:
         if place.resolve().is_relative_to(folder.resolve()):
             clear(place)
-    (folder / STUDY).unlink(missing_ok=True)
