@@ -197,37 +197,37 @@ class Nested:
 
     def remove(self, keys: Sequence[int]) -> None:
         """Let flows go, at the moment the group stands at."""
-        if len(keys) == len(self.keys):
+        there = self.keys
+        if len(keys) == len(there):
             self.keys = []
             return
         for key in keys:
-            at = bisect_left(self.keys, key)
-            for rows in (self._figures, self._places):
-                rows[:, at:-1] = rows[:, at + 1:]
-            del self.keys[at]
+            at, end = bisect_left(there, key), len(there)
+            for rows in (self._all_figures, self._all_places):
+                rows[:, at: end - 1] = rows[:, at + 1: end]
+            del there[at]
 
     # ---------------------------------------------------------------------------------- where it stands
 
     def stand_at(self, time_s: float) -> None:
         """Move the group to a moment up to the next completion: what has been moved by then is no longer left."""
         if time_s > self._since_s:
-            left, figures = self.left(time_s), self._figures
+            left = self.left(time_s)
             if self._walked is None and (time_s - self._since_s > 4 * self._table.step_s or self._constant):
+                figures = self._figures
                 figures[PACE] = (figures[LEFT] - left) / (time_s - self._since_s)
-            figures[LEFT] = left
+            self._all_figures[LEFT, : len(left)] = left
             self._since_s = time_s
 
     def left(self, time_s: float) -> Bytes:
         """Return the bytes each flow has still to move at a moment up to the next completion."""
-        left: Bytes = self._figures[LEFT]
+        left: Bytes = self._all_figures[LEFT, : len(self.keys)]
         if time_s <= self._since_s:
             return left
         if time_s == self.finish_s:
             return self._rest
         if self._walked is not None:
-            left = np.empty(len(self.keys))
-            self._go(self._walked, left, np.empty(len(left), dtype=np.bool_), time_s)
-            return left
+            return self._go(self._walked, time_s)[1]
         return left - self._block(time_s).moved(time_s)
 
     def rate(self, key: int, time_s: float) -> float:
@@ -255,8 +255,7 @@ class Nested:
         if walk is None:
             over = self._solve()
         else:
-            self._rest, over = np.empty(len(self.keys)), np.empty(len(self.keys), dtype=np.bool_)
-            self.finish_s = self._go(walk, self._rest, over, math.inf)
+            self.finish_s, self._rest, over = self._go(walk, math.inf)
         keys = self.keys
         self.done = [keys[place] for place in over.nonzero()[0].tolist()]
 
@@ -283,14 +282,18 @@ class Nested:
         over[first[ends_s <= self.finish_s]] = True
         return over
 
-    def _go(self, walk: Walk, left: Bytes, over: NDArray[np.bool_], until_s: float) -> float:
-        """Go by one compiled loop to the next completion or a moment before it; return when that is."""
-        table = self._table
+    def _go(self, walk: Walk, until_s: float) -> tuple[float, Bytes, NDArray[np.bool_]]:
+        """Go by one compiled loop to the next completion or a moment before it.
+
+        returns   when that is, the bytes each flow has left then, and whether it ends
+        """
+        flows, table = len(self.keys), self._table
+        left, over = np.empty(flows), np.empty(flows, dtype=np.bool_)
         end_s = walk(table.by_step, self._all_places, self._counts, self._links, self._all_figures, self._limited,
                      self._weighted, self._constant, table.step_s, self._since_s, until_s, left, over)
         if end_s != end_s:
             raise Stuck(self.keys, self._since_s)
-        return end_s
+        return end_s, left, over
 
     def _walk(self, need: Bytes, until_s: float) -> list[_Block]:
         """Solve block after block up to the first completion, or beyond a moment; skip whole periods by division."""
