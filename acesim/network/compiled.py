@@ -30,28 +30,32 @@ njit: Callable[..., Compile] = (importlib.import_module("numba").njit if importl
                                 else _as_it_is)
 
 
-@njit("void(float64[::1], int64, float64[:, ::1], int64[::1], float64[::1], boolean)", cache=True,
-      error_model="numpy")
-def fill_one(rates: Rates, row: int, by_step: Rates, links: Numbers, weight: Rates, weighted: bool) -> None:
-    """Cut rates down to their shares of a single link that all flows cross."""
-    capacity, total, rest = by_step[row, links[0]], 0.0, 0.0
+# Branches that nobody could foresee are written as sums of 0.0: the same bits, in two thirds of the time.
+
+
+@njit("void(float64[::1], float64, int64[::1], float64[::1], boolean)", cache=True, error_model="numpy")
+def fill_one(rates: Rates, capacity: float, place: Numbers, weight: Rates, weighted: bool) -> None:
+    """Cut rates down to their shares of one link, that of the flows whose place is 0; see `nesting.fill_one`."""
+    total, rest = 0.0, 0.0
     for flow in range(len(rates)):
-        total += rates[flow]
-        rest += weight[flow] if weighted else 1.0
+        if place[flow] == 0:
+            total += rates[flow]
+            rest += weight[flow] if weighted else 1.0
     if total <= capacity:
         return
     level, raised = -1.0, capacity / rest
     while raised > level:
         level, taken, rest = raised, 0.0, 0.0
         for flow in range(len(rates)):
-            share = weight[flow] if weighted else 1.0
-            if rates[flow] < share * level:
-                taken += rates[flow]
-            else:
-                rest += share
+            if place[flow] == 0:
+                share = weight[flow] if weighted else 1.0
+                below = rates[flow] < share * level
+                taken += rates[flow] if below else 0.0
+                rest += 0.0 if below else share
         raised = max(level, (capacity - taken) / (rest if rest > 0.0 else 1.0))
     for flow in range(len(rates)):
-        rates[flow] = min(rates[flow], weight[flow] * level if weighted else level)
+        if place[flow] == 0:
+            rates[flow] = min(rates[flow], weight[flow] * level if weighted else level)
 
 
 @njit("void(float64[::1], int64, float64[:, ::1], int64[:, ::1], int64[::1], int64[::1], float64[::1], boolean,"
@@ -63,6 +67,10 @@ def fill(rates: Rates, row: int, by_step: Rates, places: Numbers, counts: Number
     total, rest, taken, level = sums[0], sums[1], sums[2], sums[3]
     for height in range(len(counts)):
         count, place = counts[height], places[1 + height]
+        if count == 1:
+            fill_one(rates, by_step[row, links[start]], place, weight, weighted)
+            start += 1
+            continue
         for link in range(count + 1):
             total[link], rest[link], level[link] = 0.0, 0.0, np.inf
         for flow in range(flows):
@@ -82,10 +90,10 @@ def fill(rates: Rates, row: int, by_step: Rates, places: Numbers, counts: Number
                 rest[link], taken[link] = 0.0, 0.0
             for flow in range(flows):
                 share = weight[flow] if weighted else 1.0
-                if rates[flow] < share * level[place[flow]]:
-                    taken[place[flow]] += rates[flow]
-                else:
-                    rest[place[flow]] += share
+                link = place[flow]
+                below = rates[flow] < share * level[link]
+                taken[link] += rates[flow] if below else 0.0
+                rest[link] += 0.0 if below else share
             for link in range(count):
                 spare = by_step[row, links[start + link]] - taken[link]
                 raised = spare / (rest[link] if rest[link] > 0.0 else 1.0)
@@ -124,27 +132,28 @@ def walk(by_step: Rates, places: Numbers, counts: Numbers, links: Numbers, figur
     flows, period = len(rest), len(by_step)
     left, slack, weight = figures[0, :flows], figures[1, :flows], figures[2, :flows]
     share, most, column = figures[3], figures[4], places[0]
-    over[:] = left <= slack
-    if until_s == np.inf and over.any():
+    ended = False
+    for flow in range(flows):
+        over[flow] = left[flow] <= slack[flow]
+        ended |= over[flow]
+    if until_s == np.inf and ended:
         rest[:] = left
         return since_s
-    need, moved, turn, rates = left - slack, np.zeros(flows), np.zeros(flows), np.empty(flows)
+    room = np.zeros((4, flows))
+    need, moved, turn, rates = room[0], room[1], room[2], room[3]
+    need[:] = left - slack
     sums = np.empty((4, counts.max() + 1))
     step = math.floor(since_s / step_s)
     if (step + 1) * step_s <= since_s:
         step += 1
     edge_s, first = max(step * step_s, since_s), step
-    one = len(counts) == 1 and counts[0] == 1
     while True:
         row = step % period
         for flow in range(flows):
             rates[flow] = by_step[row, column[flow]]
             if limited:
                 rates[flow] = min(rates[flow] * share[flow], most[flow])
-        if one:
-            fill_one(rates, row, by_step, links, weight, weighted)
-        else:
-            fill(rates, row, by_step, places, counts, links, weight, weighted, sums)
+        fill(rates, row, by_step, places, counts, links, weight, weighted, sums)
         span_s = (step + 1) * step_s - edge_s
         if until_s < (np.inf if constant else (step + 1) * step_s):
             rest[:] = left - (moved + rates * (until_s - edge_s))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from acesim.network.accelerated import FOR_EVER, Walk
 from acesim.network.ends import Flow
 from acesim.network.groups import DONE, Bytes, Stuck
-from acesim.network.nesting import fill, fill_one, fill_step
+from acesim.network.nesting import fill, fill_one, fill_step, riders
 from acesim.network.routes import RouteTable
 from acesim.network.terms import EQUAL
 
@@ -371,10 +371,9 @@ class Nested:
     def _one_by_one(self, caps: list[list[float]], links: list[list[float]], weights: list[float] | None) -> Bytes:
         if len(self._links) == 1:
             return np.array([fill_one(each, room[0], weights) for each, room in zip(caps, links, strict=True)])
-        places, ends = self._places[1:].tolist(), self._counts.cumsum().tolist()
-        starts = [0, *ends[:-1]]
-        return np.array([fill_step(each, [rooms[start:end] for start, end in zip(starts, ends, strict=True)], places,
-                                   weights) for each, rooms in zip(caps, links, strict=True)])
+        chosen = [flows for place, count in zip(self._places[1:].tolist(), self._counts.tolist(), strict=True)
+                  for flows in riders(place, count)]
+        return np.array([fill_step(each, room, chosen, weights) for each, room in zip(caps, links, strict=True)])
 
     def _periods(self, need: Bytes, moved: Bytes, per_period: Bytes, span_s: float) -> float:
         """Return how many whole periods pass before the next completion, and within a span."""

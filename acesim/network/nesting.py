@@ -208,19 +208,32 @@ def _weighted(caps: list[float], capacity: float, weights: list[float]) -> list[
     return [min(cap, weight * level) for cap, weight in zip(caps, weights, strict=True)]
 
 
-def fill_step(caps: list[float], capacities: Sequence[list[float]], places: Sequence[list[int]],
+def riders(place: list[int], links: int) -> list[list[int]]:
+    """Return the flows of each link, ascending, of those at one height.
+
+    >>> riders([0, 2, 1, 0], 2)
+    [[0, 3], [2]]
+    """
+    flows: list[list[int]] = [[] for _ in range(links + 1)]
+    for flow, link in enumerate(place):
+        flows[link].append(flow)
+    return flows[:links]
+
+
+def fill_step(caps: list[float], capacities: list[float], chosen: list[list[int]],
               weights: list[float] | None) -> list[float]:
     """Return `fill` for one step, link by link, without numpy's overhead: the same bits.
 
-    >>> fill_step([9.0, 9.0, 9.0], [[4.0], [10.0]], [[0, 0, 1], [0, 0, 0]], None)
+    capacities   of all links, from the innermost on; chosen: the flows of each
+
+    >>> fill_step([9.0, 9.0, 9.0], [4.0, 10.0], [[0, 1], [0, 1, 2]], None)
     [2.0, 2.0, 6.0]
     """
-    for capacity, place in zip(capacities, places, strict=True):
-        riders: list[list[int]] = [[] for _ in (*capacity, None)]
-        for flow, link in enumerate(place):
-            riders[link].append(flow)
-        for room, flows in zip(capacity, riders, strict=False):
-            share = fill_one([caps[flow] for flow in flows], room, weights and [weights[flow] for flow in flows])
-            for flow, rate in zip(flows, share, strict=True):
-                caps[flow] = rate
+    for room, flows in zip(capacities, chosen, strict=True):
+        if len(flows) == len(caps):
+            caps = fill_one(caps, room, weights)
+            continue
+        share = fill_one([caps[flow] for flow in flows], room, weights and [weights[flow] for flow in flows])
+        for flow, rate in zip(flows, share, strict=True):
+            caps[flow] = rate
     return caps
