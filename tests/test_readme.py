@@ -52,6 +52,7 @@ def test_every_recipe_is_in_the_table():
 
 
 def test_the_scenario_it_shows_loads(tmp_path):
+    (tmp_path / "tram.csv").write_text("t_s,down_mbps,up_mbps\n0,20,5\n1,30,8\n", encoding="utf-8")
     for number, text in enumerate(blocks("yaml")):
         file = tmp_path / f"{number}.yaml"
         file.write_text(text, encoding="utf-8")

@@ -17,7 +17,7 @@ from acesim.estimates import estimate, in_words, told_by_environment
 from acesim.policies.registry import unknown_rule
 from acesim.runner import narrowed_by_cards
 from acesim.scenario import load as load_scenario
-from acesim.scenario import scenario_path, schema, shipped_scenarios, to_yaml
+from acesim.scenario import reference, scenario_path, schema, shipped_scenarios, to_yaml
 from acesim.scenario.errors import AcesimError
 from acesim.study import read_scenario
 from acesim.sweeps import cells, own_bundles
@@ -39,12 +39,13 @@ def validate(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...]
     loaded = read_scenario(scenario, overrides, plugins)
     if show_defaults:
         click.echo(to_yaml(loaded), nl=False)
+    narrowed = narrowed_by_cards(loaded)  # reads the files of links, too, before anything is called fine
     workers = sum(group.count for group in loaded.workers)
     points = sum(1 for _ in cells(scenario, own_bundles(loaded), overrides, "results", plugins)) if loaded.sweep else 0
     grid = f", at each of {points} points of its grid" if points else ""
     voice.say(f"{loaded.name}: fine; {len(loaded.policies)} policies x {len(loaded.seeds)} seeds on {workers} "
               f"workers{grid}")
-    if narrowed := narrowed_by_cards(loaded):
+    if narrowed:
         voice.say(f"network cards are slower than the lines of: {', '.join(narrowed)} (device.network changes a card)")
     if not (no_estimate or quiet):
         voice.say(f"{'at the point that the file itself holds: ' if points else ''}"
@@ -53,11 +54,12 @@ def validate(scenario: str, overrides: tuple[str, ...], plugins: tuple[str, ...]
             voice.say(line)
 
 
-@cli.command("schema", epilog=example("schema > acesim.schema.json"))
+@cli.command("schema", epilog=example("schema scenario", "schema workers.access", "schema > acesim.schema.json"))
+@click.argument("section", required=False)
 @voiced
-def schema_command(quiet: bool, verbose: bool) -> None:
-    """Print the JSON Schema of scenario files, for editors."""
-    click.echo(json.dumps(schema(), indent=1))
+def schema_command(section: str | None, quiet: bool, verbose: bool) -> None:
+    """Tell what SECTION of a scenario file may hold; without one, print the JSON Schema of all, for editors."""
+    click.echo(json.dumps(schema(), indent=1) if section is None else reference(section))
 
 
 @cli.command(epilog=example("scenarios", "scenarios quickstart"))
@@ -69,7 +71,8 @@ def scenarios(name: str | None, quiet: bool, verbose: bool) -> None:
         click.echo(scenario_path(name).read_text(encoding="utf-8"), nl=False)
         return
     for each in shipped_scenarios():
-        click.echo(f"{each:16} {load_scenario(each).description}")
+        said = load_scenario(each).description or scenario_path(each).read_text(encoding="utf-8").splitlines()[0]
+        click.echo(f"{each:16} {said.removeprefix('# ')}")
 
 
 @cli.command(epilog=example("policies", "policies ace-sync"))

@@ -13,6 +13,7 @@ from acesim.report.card import card, nothing_learned
 from acesim.report.compare import BASELINE, REPORTED, VIEWS, counted, target_percent
 from acesim.report.paper import SOURCE
 from acesim.report.scales import Scale, size_scale, time_scale
+from acesim.report.statistics import SUSTAINED
 
 NOTHING = "–"
 RHO = "rho (communication over computation of a dense round)"
@@ -229,11 +230,12 @@ def _beside_paper() -> dict[str, Cell]:
     }
 
 
-def _block(title: str, table: pd.DataFrame, columns: Mapping[str, Cell]) -> Block:
-    """Lay out the columns that have anything to say."""
+def _block(title: str, table: pd.DataFrame, columns: Mapping[str, Cell], whole: bool = False) -> Block:
+    """Lay out the columns that have anything to say; whole: all of them, as soon as one has."""
     rows = table.to_dict("records")
     cells = {head: [cell(row) for row in rows] for head, cell in columns.items()}
-    kept = {head: column for head, column in cells.items() if set(column) != {NOTHING}}
+    told = {head: column for head, column in cells.items() if set(column) != {NOTHING}}
+    kept = cells if whole and told else told
     lines = [[str(row["label"]), *(column[place] for column in kept.values())] for place, row in enumerate(rows)]
     return Block(title, ["policy", *kept], lines)
 
@@ -246,7 +248,7 @@ def comparison_page(table: pd.DataFrame, records: Sequence[RunRecord]) -> Page:
     units, target = _units(table), _target_percent(records)
     aimed = target is not None
     title = f"To {target:g} % top-1, the scenario's target" if aimed else f"To 97 % of {against}'s final accuracy"
-    reached = _block(title, table, _to_target("target" if aimed else 97, _currency(records), units))
+    reached = _block(title, table, _to_target("target" if aimed else 97, _currency(records), units), whole=True)
     blocks = [_block(f"What was learned ({how})", table, _learning(table.attrs.get("baseline"), units.time, aimed))]
     blocks += [reached] if aimed else []
     if "difference_p" in table:
@@ -270,6 +272,14 @@ def _test_block(table: pd.DataFrame) -> Block:
     return _block(f"Top-1 against {reference}, paired t tests", others, _tests(table.attrs["margin"]))
 
 
+def _reached_note(table: pd.DataFrame, aimed: bool) -> str:
+    """Say how a share of an accuracy is read off a curve, where anything was."""
+    if aimed or not table["epochs_to_97"].notna().any():
+        return ""
+    return (f"to 90 % and 97 %: reached where {SUSTAINED} evaluations in a row are there; epochs are read off the "
+            f"accuracy smoothed over three, and may be known where the rest is not")
+
+
 def _test_notes(table: pd.DataFrame) -> list[str]:
     return ["p: how often chance alone would look as different, or as good if it were worse by the margin (--margin); "
             "Holm: the same for all policies together"] if "difference_p" in table else []
@@ -287,7 +297,8 @@ def _currency(records: Sequence[RunRecord]) -> str:
 def notes(table: pd.DataFrame, records: Sequence[RunRecord]) -> list[str]:
     """Say what the figures are of, and what to measure them against."""
     first = records[0].manifest
-    lines = [scales(first), _rho(table), _yardsticks(table, first), *_test_notes(table),
+    lines = [scales(first), _rho(table), _yardsticks(table, first),
+             _reached_note(table, _target_percent(records) is not None), *_test_notes(table),
              _no_better(table), *remarks(table), _other_code(records)]
     if table.attrs.get("baseline") is None:
         lines.append(f"no run of {BASELINE}: nothing is compared with a baseline (choose one with --baseline)")

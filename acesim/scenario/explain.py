@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
 from acesim.scenario.base import Fact
 from acesim.scenario.document import Entry, Steps
 from acesim.scenario.errors import Problem
+from acesim.scenario.reference import Path, facts_of, keys, sections
 from acesim.scenario.schema import PolicySpec, Scenario
 from acesim.scenario.units import without_unit
 
@@ -52,17 +53,10 @@ def _unknown(entry: Entry, fact: type[Fact], path: Steps, whole: type[Fact]) -> 
 
 def _section(annotation: Any, entry: Entry) -> type[Fact] | None:
     """Return the fact that an annotation holds; where there are several, the one of the entry's kind."""
-    facts = list(_facts(annotation))
+    facts = list(facts_of(annotation))
     kind = entry.child("kind")
     named = [fact for fact in facts[1:] if kind and fact.model_fields["kind"].default == kind.value]
     return next(iter(named or facts), None)
-
-
-def _facts(annotation: Any) -> Iterator[type[Fact]]:
-    if isinstance(annotation, type) and issubclass(annotation, Fact):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _facts(argument)
 
 
 def _unknown_rule(key: str, known: list[str], path: Steps, whole: type[Fact]) -> str:
@@ -72,15 +66,11 @@ def _unknown_rule(key: str, known: list[str], path: Steps, whole: type[Fact]) ->
 
 
 def _elsewhere(key: str, path: Steps, whole: type[Fact]) -> str:
-    homes = [home for home, known in _sections(whole, ()) if key in known]
+    usual: dict[Path, type[Fact]] = {}
+    for home, fact in sections(whole):
+        usual.setdefault(home, fact)  # the first of several kinds
+    homes = [home for home, fact in usual.items() if key in keys(fact)]
     return f"; it belongs in {'.'.join(homes[0])}" if len(homes) == 1 and homes[0] not in ((), path) else ""
-
-
-def _sections(fact: type[Fact], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    yield path, [without_unit(name) for name in fact.model_fields]
-    for name, field in fact.model_fields.items():
-        for inner in list(_facts(field.annotation))[:1]:
-            yield from _sections(inner, (*path, without_unit(name)))
 
 
 def problems_of(error: ValidationError, document: Entry,

@@ -76,7 +76,8 @@ class Stop(Fact):
 class Access(Fact):
     """A worker's own link.  A range is drawn once per worker; None means what is usual for the kind.
 
-    kind                  how the link's rate changes in time; "datacenter" and "constant" do not
+    kind                  how the link's rate changes in time; "datacenter" and "constant" do not; "trace" where a trace
+                          is given
     downlink, uplink      rates; with a downlink alone the uplink follows the kind's measured relation
     rtt                   round trip; one way is half of it
     trace, offset, end    for kind trace: a file (or a glob, or file#name), where in it to start, and what comes after
@@ -138,6 +139,7 @@ def _key(attribute: str) -> str:
 class WorkerGroup(Fact):
     """Workers that are alike.  tier, unless given: "cloud" for those in the data centre, else "edge".
 
+    device      the name of a profile (`acesim devices`), or a device of one's own
     overrides   in what some of them differ from the device: a mapping, or a list of them
     """
 
@@ -250,15 +252,22 @@ MOST_WORKERS = 1_000_000
 class Scenario(Fact):
     """Everything that a run depends on, apart from the policy and the seed it is played with.
 
-    sweep   a scenario that is a grid: one mapping, or several, of keys (as --set takes them) and lists of values; the
-            keys of a mapping change together, and mappings are combined.  `acesim run` then runs a study for each
-            combination
+    seeds            of shards, links, batches and weights: policies meet the same ones, and are compared seed by seed
+    evaluate_every   of the cloud's rounds; None: at every epoch
+    task, nominal    what is trained; what is timed and counted
+    servers          the devices they run on
+    currency         of prices, three capital letters
+    grid             where power comes from
+    sweep            a scenario that is a grid: one mapping, or several, of keys (as --set takes them) and lists of
+                     values; the keys of a mapping change together, and mappings are combined.  `acesim run` then runs
+                     a study for each combination
+    calibration      a file of measured times of a step, by device (acesim.fleet.calibration)
     """
 
     name: Annotated[Text, AfterValidator(_named_folder)]
     description: str = ""
     seeds: Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1)] = (0,)
-    evaluate_every_rounds: Annotated[int, Field(gt=0)] | None = None  # of the cloud; null: at every epoch
+    evaluate_every_rounds: Annotated[int, Field(gt=0)] | None = None
     stop: Stop = Field(default_factory=lambda: defaults.defaults()["stop"], validate_default=True)
     task: Task = LanguageModelTask()
     workers: Annotated[tuple[WorkerGroup, ...], Field(min_length=1)] = Field(
@@ -272,7 +281,7 @@ class Scenario(Fact):
     prices: Prices = Field(default_factory=Prices)
     grid: Grid = Grid()
     sweep: Annotated[tuple[SweepAxis, ...], BeforeValidator(_axes)] = ()
-    calibration: Text | None = None  # a file of measured times of a step, by device (acesim.fleet.calibration)
+    calibration: Text | None = None
 
     @field_validator("nominal")
     @classmethod

@@ -193,10 +193,23 @@ def test_validate_init_and_schema(call):
     assert "bad.yaml:2" in complaint
     assert "bad.yaml:3" in complaint
     assert json.loads(call("schema").stdout)["type"] == "object"
+    assert "trace     text" in call("schema", "workers.access").stdout
+    assert "did you mean network?" in call("schema", "netwrok", code=2).stderr
+
+
+def test_nothing_is_called_fine_whose_links_cannot_be_read(call):
+    Path("one-way.csv").write_text("t_s,up_mbps\n0,5\n1,6\n")
+    Path("mine.yaml").write_text("name: mine\nstop: {epochs: 1}\nnominal: {model: same-as-proxy}\nworkers: [{name: a, "
+                                 "count: 2, device: n100, access: {trace: one-way.csv}}]\npolicies: [full-sync]\n")
+    complaint = call("validate", "mine.yaml", code=2).stderr
+    assert "has no column down_mbps: add one, or give the access a rate" in complaint
+    assert ": fine;" not in complaint
 
 
 def test_what_there_is(call):
-    assert "quickstart" in call("scenarios").stdout
+    listed = call("scenarios").stdout
+    assert "quickstart" in listed
+    assert all(len(line.split(maxsplit=1)) == 2 for line in listed.splitlines())
     assert "name: table1" in call("scenarios", "table1").stdout
     assert "ace-sync" in call("policies").stdout
     assert "c_max = 10.0" in call("policies", "ace-sync").stdout

@@ -308,6 +308,23 @@ def test_what_the_target_took_has_its_intervals(table, records):
     assert table.loc["full-sync", "kwh_to_97"] < table.loc["full-sync", "energy_kwh"]
 
 
+def test_what_no_policy_reached_keeps_its_column_beside_what_one_did(table, records):
+    """The epochs are read off a smoothed curve, so they may be known where the hours are not."""
+    unknown = [name for name in table if str(name).startswith(("time_to_97_s", "gb_to_97"))]
+    short = table.reset_index(drop=True).assign(**dict.fromkeys(unknown, float("nan")))
+    short.attrs = dict(table.attrs)
+    page = comparison_page(short, records)
+    [block] = [block for block in page.blocks if block.title.startswith("To 97 %")]
+    assert block.header == ["policy", "epochs", "hours", "TB", "kWh", "USD of egress"]
+    assert {row[2] for row in block.rows} == {NOTHING}
+    assert any("3 evaluations in a row" in note for note in page.notes)
+    never = short.assign(**{name: float("nan") for name in short if "_to_97" in str(name)})
+    never.attrs = dict(table.attrs)
+    page = comparison_page(never, records)
+    assert not [block for block in page.blocks if block.title.startswith("To 97 %")]
+    assert not any("evaluations in a row" in note for note in page.notes)
+
+
 def test_a_scenario_with_a_target_says_what_it_took(studies, tmp_path):
     aimed = load(studies(tmp_path, scenario={"name": "aimed", "stop": {"target_accuracy_percent": 40.0}}))
     table = compare(aimed)
@@ -316,6 +333,7 @@ def test_a_scenario_with_a_target_says_what_it_took(studies, tmp_path):
         "What was learned (mean ± half the 95 % interval over 3 seeds)", "To 40 % top-1, the scenario's target"]
     assert page.blocks[1].header == ["policy", "rounds", "hours", "TB", "kWh", "USD of egress"]
     assert "h to 97 %" not in page.blocks[0].header
+    assert not any("evaluations in a row" in note for note in page.notes)
     rows = table.set_index("label")
     curve = next(each for each in aimed if (each.label, each.seed) == ("full-sync", 0)).metrics()
     first = curve[curve["top1_percent"] >= 40.0].iloc[0]
