@@ -9,6 +9,8 @@ import numpy as np
 from acesim.scenario.errors import PolicyError
 from acesim.seam import Plan
 
+BY_WORKER = ("local_steps", "weights", "levels")
+"""What a plan says of every worker; who follows which variant is the business of those who keep some."""
 LATE = ("apply", "cancel", "to_residual")
 
 
@@ -17,7 +19,15 @@ def check_plan(plan: Plan, round_number: int, names: Sequence[str]) -> None:
 
     names   [W] of the workers
     """
-    where, rows = f"round {round_number}", np.asarray(plan.participants)
+    where = f"round {round_number}"
+    if not isinstance(plan, Plan):
+        raise PolicyError(f"{where}: the schedule's plan returned ({plan!r}, state): must be an acesim.seam.Plan")
+    for name in BY_WORKER:
+        given = getattr(plan, name)
+        if given is not None and len(given) != len(names):
+            raise PolicyError(f"{where}: {name} of {len(given)} workers: must have an entry for each of {len(names)}, "
+                              "participant or not")
+    rows = np.asarray(plan.participants)
     if not rows.size:
         raise PolicyError(f"{where}: the plan names no participant; a round needs at least one")
     if rows.dtype.kind not in "iu" or rows[0] < 0 or rows[-1] >= len(names) or not (rows[1:] > rows[:-1]).all():

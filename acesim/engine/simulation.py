@@ -159,7 +159,7 @@ class Simulation:
         cloud, now_s = self.world.cloud, self.agenda.now_s
         plan, self.planner = self.policy.schedule.plan(self._view(), self.planner)
         self.progress.update = self.progress.step = None  # told once: a round that is planned again teaches nothing
-        if plan is not self.progress.plan:
+        if plan is None or plan is not self.progress.plan:  # a plan that stands was held against it before
             check_plan(plan, cloud.round, self.world.topology.worker_names)
             self.variants.check(plan)
         self.progress.plan, self.progress.slowest_s = plan, 0.0

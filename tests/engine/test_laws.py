@@ -313,6 +313,19 @@ def test_a_plan_without_participants(since):
         play(scheduled(empty))
 
 
+@pytest.mark.parametrize(("name", "value"), [("weights", np.ones(5)), ("local_steps", np.ones(7, np.int64)),
+                                             ("levels", [None] * 5)])
+def test_a_plan_for_another_number_of_workers(name, value):
+    short = Changed(change=lambda plan: replace(plan, **{name: value}), since=1)
+    with pytest.raises(PolicyError, match=rf"round 1: {name} of {len(value)} workers: must have .* for each of 6"):
+        play(scheduled(short))
+
+
+def test_no_plan_at_all():
+    with pytest.raises(PolicyError, match=r"round 0: the schedule's plan returned \(None, state\)"):
+        play(scheduled(Changed(change=lambda plan: None)))
+
+
 def test_a_plan_without_work():
     lazy = Changed(change=lambda plan: replace(plan, local_steps=np.where(np.arange(6) == 3, 0, 1)))
     with pytest.raises(PolicyError, match=r"round 0: worker edge-1 was asked for 0 local steps; .*at least one"):
