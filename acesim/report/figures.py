@@ -57,8 +57,24 @@ def draw(kind: str, records: Sequence[RunRecord], out: str | Path, baseline: str
                           "bytes and times, --kind bandwidth draws a sweep's")
     with rc_context(STYLE):
         figure = KINDS[kind](records, baseline)
-        caption(figure, card(records[0].manifest.get("scenario") or {}) if records else ())
+        seeds = len({record.seed for record in records})
+        about = card(records[0].manifest.get("scenario") or {}) if records else ()
+        caption(figure, [*spread(kind, seeds), *about])
         return save(figure, path)
+
+
+SPREADS: Mapping[str, str] = {
+    "table1": "bars: means over {} seeds; whiskers: their 95 % intervals",
+    "convergence": "lines: means over {} seeds; bands: from the lowest to the highest",
+    "pareto": "dots: means over {} seeds; whiskers: their 95 % intervals; grey: what nobody beats in both",
+    "bandwidth": "lines: means over {} seeds; bands: their 95 % intervals",
+    "crowd": "lines: means over {} seeds"}
+"""What the widths in a figure of each kind are."""
+
+
+def spread(kind: str, seeds: int) -> list[str]:
+    """Return the line of a caption that says what the widths in a figure are; none where one seed has none."""
+    return [SPREADS[kind].format(seeds)] if seeds > 1 else []
 
 
 def draw_sweep(table: pd.DataFrame, keys: Sequence[str], out: str | Path,
@@ -74,7 +90,9 @@ def draw_sweep(table: pd.DataFrame, keys: Sequence[str], out: str | Path,
     path = checked(out)
     with rc_context(STYLE):
         figure = bandwidth(table, keys)
-        caption(figure, card(scenario) if scenario else ())
+        seeds = int(table["seeds"].max()) if "seeds" in table else 1
+        kind = "bandwidth" if table["label"].nunique() <= FEW else "crowd"
+        caption(figure, [*spread(kind, seeds), *(card(scenario) if scenario else ())])
         return save(figure, path)
 
 
@@ -92,7 +110,7 @@ def chosen(labels: Sequence[str], wanted: Sequence[str]) -> list[str]:
 
 
 def caption(figure: Figure, lines: Sequence[str]) -> None:
-    """Write the fidelity card below a figure, small, so that it goes wherever the figure goes."""
+    """Write lines below a figure, small: what its widths are, and the fidelity card, go wherever the figure goes."""
     width = int(figure.get_figwidth() * CAPTION_PER_INCH)
     text = "\n".join(part for line in lines for part in textwrap.wrap(line, width))
     if text:

@@ -38,6 +38,23 @@ def test_a_figure_carries_the_fidelity_card(records, tmp_path, monkeypatch):
     assert "fidelity, scores: none, for nothing is learned" in text
 
 
+@pytest.mark.parametrize(("kind", "said"), [
+    ("table1", "whiskers: their 95 % intervals"), ("pareto", "whiskers: their 95 % intervals"),
+    ("convergence", "bands: from the lowest to the highest")])
+def test_a_figure_says_what_its_widths_are(kind, said, records, tmp_path):
+    text = figures.draw(kind, records, tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert "means over 3 seeds; " + said in text
+    one = figures.draw(kind, [each for each in records if each.seed == 0], tmp_path / "b.svg")
+    assert "means over" not in one.read_text(encoding="utf-8")
+
+
+def test_a_sweep_says_what_its_widths_are(swept, tmp_path):
+    several = figures.draw_sweep(swept.assign(seeds=3), ["uplink (Mbps)"], tmp_path / "a.svg")
+    assert "lines: means over 3 seeds; bands: their 95 % intervals" in several.read_text(encoding="utf-8")
+    one = figures.draw_sweep(swept.assign(seeds=1), ["uplink (Mbps)"], tmp_path / "b.svg")
+    assert "means over" not in one.read_text(encoding="utf-8")
+
+
 def test_text_in_svg_stays_text(records, tmp_path):
     text = figures.draw("table1", records, tmp_path / "a.svg").read_text(encoding="utf-8")
     assert "the paper's Table 1" in text
