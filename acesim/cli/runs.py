@@ -29,12 +29,11 @@ def _seeds(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
         return None
     try:
         ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
-        found = tuple(seed for part in ends for seed in range(part[0], part[-1] + 1) if len(part) <= 2)
     except ValueError:
-        found = ()
-    if not found:
+        ends = [[]]
+    if not all(len(part) in (1, 2) and part[0] <= part[-1] for part in ends):
         raise click.BadParameter(f"{text}: write seeds as 0-2 or 0,3,5")
-    return found
+    return tuple(seed for part in ends for seed in range(part[0], part[-1] + 1))
 
 
 seeds_option = click.option("--seeds", callback=_seeds, metavar="0-2", help="Seeds, in place of the scenario's.")

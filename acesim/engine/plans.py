@@ -27,7 +27,9 @@ def check_plan(plan: Plan, round_number: int, names: Sequence[str]) -> None:
         if given is not None and len(given) != len(names):
             raise PolicyError(f"{where}: {name} of {len(given)} workers: must have an entry for each of {len(names)}, "
                               "participant or not")
-    rows = np.asarray(plan.participants)
+    rows = plan.participants
+    if not isinstance(rows, np.ndarray) or np.asarray(plan.local_steps).dtype.kind not in "iu":
+        raise PolicyError(f"{where}: participants and local_steps must be arrays of whole numbers")
     if not rows.size:
         raise PolicyError(f"{where}: the plan names no participant; a round needs at least one")
     if rows.dtype.kind not in "iu" or rows[0] < 0 or rows[-1] >= len(names) or not (rows[1:] > rows[:-1]).all():

@@ -38,7 +38,8 @@ class Workers:
         worker.phase, worker.started_s = "computing", now_s
         known = world.guide if worker.version == world.cloud.version else None
         self._cohort.start(Job(row, worker.model, worker.steps, steps, worker.local, known))
-        end_s, backward_s = now_s + float(times_s.sum()), float(times_s[-1]) * (1 - FORWARD_SHARE)
+        # One after the other, as `spans_s` adds them: numpy sums more than seven in another order.
+        end_s, backward_s = now_s + float(times_s.cumsum()[-1]), float(times_s[-1]) * (1 - FORWARD_SHARE)
         early = self._uplink.chunks and plan.sync_parent
         worker.ticket = self._agenda.at(end_s - backward_s if early else end_s, "send", row, end_s, backward_s, steps)
 

@@ -78,7 +78,7 @@ class Fleet:
                 start_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how long the local steps of many workers take in all, as `compute_s` has them one by one; all [n]."""
         if self.variations:
-            return np.array([self.compute_s(*each).sum() for each in zip(
+            return np.array([self.compute_s(*each).cumsum()[-1] for each in zip(
                 workers.tolist(), first_steps.tolist(), steps.tolist(), start_s.tolist(), strict=True)])
         spans_s = self.step_s[workers] * self._jitters(workers, first_steps)
         for ahead in range(1, int(steps.max())):

@@ -68,6 +68,6 @@ def _walk() -> tuple[Walk | None, str]:
     """Return (the compiled twin, why there is none): numba wants a folder to keep what it has compiled."""
     try:
         module = importlib.import_module("acesim.network.compiled")
-    except RuntimeError as problem:
+    except (RuntimeError, ImportError) as problem:  # a numba that does not go with this numpy says so on import
         return None, str(problem)
     return cast(Walk, module.walk), ""

@@ -310,7 +310,7 @@ class TcpFlows:
         """Let a window recover from a loss."""
         line = connection.line
         assert line is not None
-        connection.stages = climb.stages
+        connection.stages = list(climb.stages)  # which it uses up; a line's climb serves many
         connection.phase = "growth" if climb.stages else "steady"
         if line.lossy_window_bytes < line.product_bytes:  # from here on random losses keep the window
             connection.torn_window, connection.unscathed = climb.start_bytes, math.inf

@@ -76,7 +76,8 @@ class Nominal(Fact):
     model            a preset, or a list of layers
     tokens_per_step  of one worker, by "cloud", "edge" or the name of a worker group; with same-as-proxy it
                      defaults to the batch that is trained, otherwise it has no default
-    precision        of what is computed and held; what is sent is up to the compressor
+    precision        a remark of what is computed in: a device's FLOP/s hold for it, memory is counted in fp32, and what
+                     is sent is up to the compressor
     checkpointing    are activations computed again instead of held, by tier or worker group
     micro_batch      pieces a step is cut into so that activations fit; auto: as few as fit
     block            entries of a nominal group that share a scale and a level

@@ -77,7 +77,7 @@ def test_seeds(text, seeds, call, fake):
     assert [seed for _, seed in fake.asked] == seeds
 
 
-@pytest.mark.parametrize("text", ["x", "3-1", "1-2-3", "", "-1"])
+@pytest.mark.parametrize("text", ["x", "3-1", "1-2-3", "", "-1", "3-1,5", "1-2-3,5"])
 def test_wrong_seeds(text, call):
     assert "write seeds as 0-2 or 0,3,5" in call("run", "quickstart", f"--seeds={text}", code=2).stderr
 

@@ -321,6 +321,12 @@ def test_a_plan_for_another_number_of_workers(name, value):
         play(scheduled(short))
 
 
+@pytest.mark.parametrize(("name", "value"), [("local_steps", np.full(6, 1.5)), ("participants", list(range(6)))])
+def test_a_plan_that_is_no_arrays_of_whole_numbers(name, value):
+    with pytest.raises(PolicyError, match=r"round 0: participants and local_steps must be arrays of whole numbers"):
+        play(scheduled(Changed(change=lambda plan: replace(plan, **{name: value}))))
+
+
 def test_no_plan_at_all():
     with pytest.raises(PolicyError, match=r"round 0: the schedule's plan returned \(None, state\)"):
         play(scheduled(Changed(change=lambda plan: None)))

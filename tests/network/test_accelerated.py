@@ -116,3 +116,11 @@ def test_where_nothing_can_be_compiled_the_plain_way_is_gone(monkeypatch):
     assert accelerated.compiled(1, "auto") is None
     with pytest.raises(PolicyError, match="NUMBA_CACHE_DIR"):
         accelerated.compiled(1, "on")
+
+
+@pytest.mark.parametrize("problem", [RuntimeError("no locator"), ImportError("Numba needs NumPy 2.2 or less")])
+def test_a_numba_that_cannot_be_imported_is_none(problem, monkeypatch):
+    def refuses(name):
+        raise problem
+    monkeypatch.setattr(accelerated.importlib, "import_module", refuses)
+    assert accelerated._walk.__wrapped__() == (None, str(problem))

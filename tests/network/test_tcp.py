@@ -442,3 +442,24 @@ def test_lost_packets_take_their_share_of_a_link_that_is_shared():
     while (due_s := flows.next_finish()) < math.inf:
         ends += [due_s] * len(flows.advance(due_s))
     assert ends[-1] == pytest.approx(8e7 / 0.8e6, rel=0.01)
+
+
+def test_who_comes_late_again_takes_as_long():
+    """What a line knows of coming late serves every transfer over it, not the first alone."""
+    flows = TcpFlows([constant(2.5e6), constant(1e9)], Tcp(queue_packets=166))
+    flows.start(0, 5e9, (0,), 0.0, rtt_s=0.1)  # keeps the queue full
+
+    def ends(until_s):
+        found = {}
+        while (end_s := flows.next_finish()) <= until_s:
+            found |= dict.fromkeys(flows.advance(end_s), end_s)
+        flows.advance(until_s)
+        return found
+
+    took_s = []
+    for key, start_s in ((1, 60.0), (2, 300.0), (3, 600.0)):
+        ends(start_s)
+        flows.start(key, 20e6, (0, 1), start_s, rtt_s=0.1)
+        took_s.append(ends(start_s + 100.0)[key] - start_s)
+    assert took_s == pytest.approx([took_s[0]] * 3, rel=1e-9)
+    assert took_s[0] > 20.0
