@@ -212,16 +212,18 @@ class Simulation:
         server.awaited = (server.under_way if plan.late == "apply" else set()) | set(children)
         server.plan, server.under_way = plan, server.under_way | set(children)
         server.need = needed(plan.quorum, len(server.awaited))
-        encoded: dict[tuple[Known, int | None], tuple[Payload, Vector]] = {}
+        encoded: dict[tuple[Known, int | None], Download] = {}
         if relayed is not None:
-            encoded[relayed[0], self.variants.of(server.row, plan)] = relayed[1].payload, relayed[1].received
+            encoded[relayed[0], self.variants.of(server.row, plan)] = Download(
+                relayed[1].payload, relayed[1].received, max(self.agenda.now_s, server.busy_until_s))
         for child in children:
             owner, variant = self.world.owner(child), self.variants.of(child, plan)
             held = known(owner)
             if (held, variant) not in encoded:
-                encoded[held, variant] = self._encode_down(server, owner, plan, variant)
-                server.occupy(self.agenda.now_s, self.post.work_s(server.row, self.policy.downlink.work("encode")))
-            self._send_down(server, child, *encoded[held, variant], plan)
+                work_s = self.post.work_s(server.row, self.policy.downlink.work("encode"))
+                encoded[held, variant] = Download(*self._encode_down(server, owner, plan, variant),
+                                                  server.occupy(self.agenda.now_s, work_s))
+            self._send_down(server, child, encoded[held, variant], plan)
         if len(server.inbox) >= server.need:  # answers that came while the last round was being closed
             self._close_round(server)
         elif self.setup.timeout_s is not None and children:
@@ -234,11 +236,11 @@ class Simulation:
         payload, self.down_state = downlink.encode(model - base, plan.down_level, server.rng, self.down_state)
         return payload, model if downlink.lossless else base + downlink.decode(payload.body, base.size)
 
-    def _send_down(self, server: Server, child: int, payload: Payload, result: Vector, plan: Plan) -> None:
-        message = self.post.addressed(server.row, child, payload, self.policy.downlink, server.version)
-        message.control, message.result = plan.nbytes, result
+    def _send_down(self, server: Server, child: int, down: Download, plan: Plan) -> None:
+        message = self.post.addressed(server.row, child, down.payload, self.policy.downlink, server.version)
+        message.control, message.result = plan.nbytes, down.result
         self.variants.enclose(message, server, plan)
-        message.parts = [(max(self.agenda.now_s, server.busy_until_s), float(message.nbytes))]
+        message.parts = [(down.ready_s, float(message.nbytes))]  # what is encoded for others later delays it no more
         if not self.world.is_worker(child):
             self.world.servers[child].round = message.round
         self.carrier.send(message)

@@ -105,3 +105,19 @@ def test_worlds_where_something_could_come_between_are_played_by_events(change):
     plan, _ = simulation.policy.schedule.plan(simulation._view(), simulation.policy.schedule.init(
         simulation._view(), np.random.default_rng(0)))
     assert not simulation.lockstep.fits(plan)
+
+
+def test_who_shares_an_encoding_waits_for_no_later_one():
+    """A lossy downlink to workers that hold different models, from a cloud that takes its time to encode."""
+    policy = TreePolicy(GradientStep(), Dense(), Outer(SGD(), RATE), Dense("bf16"), Fixed(fraction=0.5))
+    setup = hand_setup(policy, up=[500] * 12, down=[1000] * 12, step_s=[1] * 12, cloud_device=hand_device(700.0),
+                       rounds=8, centres=np.arange(12.0))
+    same(*both(setup))
+
+
+@pytest.mark.parametrize("steps", [7, 8, 9, 24])
+def test_many_local_steps_are_added_up_alike(steps):
+    fleet = small_setup(cloud=3, edge=9).fleet
+    spans_s = fleet.spans_s(np.arange(12), np.zeros(12, int), np.full(12, steps), np.zeros(12))
+    alone_s = [float(fleet.compute_s(row, 0, steps, 0.0).cumsum()[-1]) for row in range(12)]
+    assert spans_s.tolist() == alone_s
